@@ -1,0 +1,305 @@
+"""What a configuration may say: every section, key, default and bound."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+_AE_TITLE_LENGTH = 16
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?$")
+_PORT_MAXIMUM = 65535
+
+
+def check_ae_title(value: str) -> str:
+    """Return ``value`` without its insignificant spaces, if it is a valid AE (PS3.5 Table 6.2-1).
+
+    Raises
+    ------
+    ValueError
+        If it is empty, longer than 16 characters or holds a backslash, a control or a non-ASCII character.
+    """
+    title = value.strip(" ")
+    if not title:
+        raise ValueError("an AE title can't be empty or all spaces; write 1 to 16 characters")
+    if len(title) > _AE_TITLE_LENGTH:
+        raise ValueError(f"an AE title has at most 16 characters, this one has {len(title)}; shorten it")
+    wrong = sorted({character for character in title if not " " <= character <= "~" or character == "\\"})
+    if wrong:
+        raise ValueError(f"an AE title can't hold {wrong!r}; use printable ASCII without the backslash")
+    return title
+
+
+def _check_host(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a host can't be empty; write a name or an IP address")
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not _HOST_NAME.match(value) or re.fullmatch(r"[0-9.]+", value):
+            raise ValueError("this is neither an IP address nor a host name; write one of the two") from None
+    return value
+
+
+def _check_host_or_network(value: str) -> str:
+    if "/" not in value:
+        return _check_host(value)
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write an address, a host name or a network such as 10.1.2.0/24") from None
+    return value
+
+
+AeTitle = Annotated[str, AfterValidator(check_ae_title)]
+Host = Annotated[str, AfterValidator(_check_host)]
+HostOrNetwork = Annotated[str, AfterValidator(_check_host_or_network)]
+Port = Annotated[int, Field(ge=1, le=_PORT_MAXIMUM)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Section(BaseModel):
+    """A frozen table that refuses keys which it doesn't know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+class NodeSettings(Section):
+    """Who the node is and where it listens."""
+
+    ae_title: AeTitle = "MEDFAKE"
+    host: Host = "127.0.0.1"
+    port: Port = 11112
+    state_dir: Path = Path("state")
+    receivers: int = Field(default=1, ge=1, le=16)
+
+
+class DatabaseSettings(Section):
+    """Where the tables are; an empty URL means SQLite in ``state_dir``."""
+
+    url: str = ""
+
+    @model_validator(mode="after")
+    def _check_url(self) -> "DatabaseSettings":
+        if not self.url:
+            return self
+        try:
+            url = make_url(self.url)
+        except ArgumentError:
+            raise ValueError("this is no database URL; write postgresql+psycopg://user@host/database") from None
+        if url.drivername not in {"postgresql+psycopg", "sqlite", "sqlite+pysqlite"}:
+            raise ValueError(f"{url.drivername} isn't supported; write postgresql+psycopg://user@host/database")
+        if url.password is not None:
+            raise ValueError("a password doesn't belong here; use PGPASSFILE (~/.pgpass) or PGPASSWORD")
+        return self
+
+
+class AssociationSettings(Section):
+    """Which associations are accepted, and the limits they run under."""
+
+    require_called_ae_title: bool = True
+    called_ae_titles: tuple[AeTitle, ...] = ()
+    accept_unknown_peers: bool = False
+    accept_other_objects: bool = True
+    max_associations: int = Field(default=32, ge=1, le=1000)
+    max_associations_per_peer: int = Field(default=16, ge=1, le=1000)
+    max_pdu_bytes: int = Field(default=131_072, ge=4096, le=16_777_216)
+    acse_timeout_s: Seconds = 30.0
+    dimse_timeout_s: Seconds = 60.0
+    network_timeout_s: Seconds = 60.0
+    rejections_logged_per_minute: int = Field(default=60, ge=1, le=100_000)
+
+
+class TlsSettings(Section):
+    """The node's certificate and whom it trusts; key passwords come from a file."""
+
+    certificate: Path
+    key: Path
+    key_password_file: Path | None = None
+    ca: Path
+    require_client_certificate: bool = True
+
+
+class CompletionSettings(Section):
+    """When a study is taken to be complete."""
+
+    quiet_s: Seconds = 5.0
+    max_wait_s: Seconds = 600.0
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "CompletionSettings":
+        if self.max_wait_s < self.quiet_s:
+            raise ValueError("max_wait_s is shorter than quiet_s; make it at least as long")
+        return self
+
+
+class SpoolSettings(Section):
+    """How much room the spool must leave, and how long it keeps what is done."""
+
+    min_free_bytes: int = Field(default=2_000_000_000, ge=0)
+    retention_days: float = Field(default=7.0, gt=0, le=36_500)
+
+
+class PixelSettings(Section):
+    """Bounds on what one image may cost to decode."""
+
+    timeout_s: Seconds = 30.0
+    max_memory_bytes: int = Field(default=2_147_483_648, ge=268_435_456)
+    max_pixels_per_frame: int = Field(default=100_000_000, ge=1)
+    max_frames: int = Field(default=10_000, ge=1)
+    max_decoded_bytes: int = Field(default=8_589_934_592, ge=1)
+
+
+class ScoringSettings(Section):
+    """How images are scored; ``threads`` 0 lets the engine choose."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=0, ge=0, le=256)
+    chunk_images: int = Field(default=16, ge=1, le=256)
+    models_dir: Path | None = None
+
+
+class ReportSettingsModel(Section):
+    """What the reports say of their maker, and what is reported."""
+
+    manufacturer: str = Field(default="medfake_pacs", min_length=1, max_length=64)
+    station_name: str = Field(default="", max_length=16)
+    preliminary: bool = True
+    report_unrouted: bool = False
+    unrouted_send_to: tuple[Name, ...] = ()
+
+
+class ConsoleSettings(Section):
+    """Where the web console listens."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+
+
+class AuditSettings(Section):
+    """Where the log's head is anchored outside the database."""
+
+    syslog: str = ""
+    anchor_file: str = ""
+
+
+class LogSettings(Section):
+    """How much the processes say on standard error, one JSON object a line."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class PeerSettings(Section):
+    """An application entity that may send to the node, and from where."""
+
+    ae_title: AeTitle
+    hosts: tuple[HostOrNetwork, ...] = Field(min_length=1)
+    tls_subject: str = ""
+
+
+class RetrySettings(Section):
+    """How a failed delivery is tried again."""
+
+    first_delay_s: Seconds = 10.0
+    max_delay_s: Seconds = 3600.0
+    give_up_after_s: Seconds = 604_800.0
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "RetrySettings":
+        if self.max_delay_s < self.first_delay_s:
+            raise ValueError("max_delay_s is shorter than first_delay_s; make it at least as long")
+        return self
+
+
+class DestinationSettings(Section):
+    """An application entity that reports are sent to."""
+
+    name: Name
+    ae_title: AeTitle
+    host: Host
+    port: Port
+    tls: bool = False
+    storage_commitment: bool = False
+    timeout_s: Seconds = 30.0
+    retry: RetrySettings = RetrySettings()
+
+
+class RouteSettings(Section):
+    """Which images get which model, and who gets the report; an absent condition always holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: Name
+    from_: tuple[AeTitle, ...] = Field(default=(), alias="from")
+    called: tuple[AeTitle, ...] = ()
+    modality: tuple[str, ...] = ()
+    body_part: tuple[str, ...] = ()
+    description: tuple[str, ...] = ()
+    model: str = ""
+    send_to: tuple[Name, ...] = ()
+
+
+class Settings(Section):
+    """The whole configuration of one node."""
+
+    node: NodeSettings = NodeSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    association: AssociationSettings = AssociationSettings()
+    tls: TlsSettings | None = None
+    completion: CompletionSettings = CompletionSettings()
+    spool: SpoolSettings = SpoolSettings()
+    pixels: PixelSettings = PixelSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    report: ReportSettingsModel = ReportSettingsModel()
+    console: ConsoleSettings = ConsoleSettings()
+    audit: AuditSettings = AuditSettings()
+    log: LogSettings = LogSettings()
+    peers: tuple[PeerSettings, ...] = ()
+    destinations: tuple[DestinationSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where received objects are kept."""
+        return self.node.state_dir / "spool"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where reports are kept until they are delivered, and afterwards."""
+        return self.node.state_dir / "reports"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where compiled models are kept; may be deleted at any time."""
+        return self.node.state_dir / "cache"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where the model bundles are."""
+        return self.scoring.models_dir or Path(__file__).resolve().parent.parent / "models"
+
+    @property
+    def anchor_file(self) -> Path | None:
+        """Where the head of the log is written daily, or None."""
+        return Path(self.audit.anchor_file) if self.audit.anchor_file else None
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the node's tables."""
+        return self.database.url or f"sqlite:///{self.node.state_dir / 'medfake.db'}"
+
+    @property
+    def workflow_database_url(self) -> str:
+        """The URL of the durable workflows' tables: their own SQLite file, or the same PostgreSQL database."""
+        if self.database_url.startswith("sqlite"):
+            return f"sqlite:///{self.node.state_dir / 'workflows.db'}"
+        return self.database_url
+
+    @property
+    def called_ae_titles(self) -> tuple[str, ...]:
+        """Every AE title that the node answers to."""
+        return (self.node.ae_title, *self.association.called_ae_titles)
