@@ -124,7 +124,7 @@ def upgrade() -> None:
         sa.Column("instance_number", sa.BigInteger(), nullable=True),
         sa.Column("slice_position_mm", sa.Float(), nullable=True),
         sa.Column("number_of_frames", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("lossy", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lossy", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("conflict_of", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=True),
         sa.Column("state", sa.String(length=16), server_default="received", nullable=False),
