@@ -1,0 +1,115 @@
+"""Stored values of one frame at a time, by the decoder that the table pins for the transfer syntax."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID
+
+from medfake_pacs.errors import PixelError
+from medfake_pacs.pixels.codestream import check_codestream
+from medfake_pacs.pixels.fragments import frame_fragments, read_frame
+from medfake_pacs.pixels.header import PixelModule
+from medfake_pacs.pixels.library import library_call
+from medfake_pacs.pixels.source import Source
+from medfake_pacs.pixels.syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TransferSyntax
+
+StoredFrame = tuple[npt.NDArray[Any], str]
+
+
+def stored_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -> Iterator[StoredFrame]:
+    """Yield each frame's stored values, little endian, and the photometric interpretation that they are in.
+
+    Arrays are (H, W), or (H, W, 3) whatever the Planar Configuration; integers of Bits Allocated, or floats.
+
+    Raises:
+        PixelError: a frame is cut off, damaged, or not what the header says.
+    """
+    if not syntax.encapsulated:
+        return _native_frames(source, syntax, module)
+    return _encapsulated_frames(source, syntax, module)
+
+
+def _native_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -> Iterator[StoredFrame]:
+    decoder = get_decoder(UID(_plain(syntax)))
+    options = _options(module, source.element.keyword)
+    options["pixel_vr"] = source.element.vr
+    for index in range(module.number_of_frames):
+        with library_call("the pixel data can't be read"):
+            source.file.seek(source.element.offset)
+            values, properties = decoder.as_array(source.file, index=index, raw=True, view_only=True, **options)
+            frame = _finished(values, module)
+        yield frame, str(properties["photometric_interpretation"])
+
+
+def _encapsulated_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -> Iterator[StoredFrame]:
+    for fragments in frame_fragments(source, module):
+        data = read_frame(source.file, fragments)
+        check_codestream(syntax.family, data, module)
+        with library_call(f"{syntax.name} can't be decoded"):
+            if syntax.family == "deflate":
+                values, properties = _inflated_frame(data, module)
+            else:
+                values, properties = _codec_frame(data, syntax, module)
+            frame = _finished(values, module)
+        yield frame, str(properties["photometric_interpretation"])
+
+
+def _codec_frame(data: bytes, syntax: TransferSyntax, module: PixelModule) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    one_frame = encapsulate([data], has_bot=False)
+    options = _options(module, "PixelData") | {"number_of_frames": 1}
+    decoder = get_decoder(UID(syntax.uid))
+    return decoder.as_array(one_frame, index=0, raw=True, decoding_plugin=syntax.plugin, **options)
+
+
+def _inflated_frame(data: bytes, module: PixelModule) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    """Inflate one frame to no more than it can need (PS3.5 A.4.13)."""
+    needed = (module.bits_per_frame + 7) // 8
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(data, needed)
+    if len(inflated) < needed:
+        raise PixelError(f"truncated pixel data: {len(inflated)} of {needed} bytes of a frame")
+    options = _options(module, "PixelData") | {"number_of_frames": 1}
+    return get_decoder(UID(EXPLICIT_VR_LITTLE_ENDIAN)).as_array(inflated, index=0, raw=True, **options)
+
+
+def _plain(syntax: TransferSyntax) -> str:
+    """Return the decoder's transfer syntax: what was deflated is inflated by now."""
+    return EXPLICIT_VR_LITTLE_ENDIAN if syntax.uid.startswith(EXPLICIT_VR_LITTLE_ENDIAN) else syntax.uid
+
+
+def _options(module: PixelModule, keyword: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "rows": module.rows,
+        "columns": module.columns,
+        "number_of_frames": module.number_of_frames,
+        "samples_per_pixel": module.samples_per_pixel,
+        "photometric_interpretation": module.photometric_interpretation,
+        "bits_allocated": module.bits_allocated,
+        "pixel_keyword": keyword,
+    }
+    if not module.floating:
+        options["bits_stored"] = module.bits_stored
+        options["pixel_representation"] = int(module.signed)
+        if _shifted(module):
+            options["correct_unused_bits"] = False
+    if module.samples_per_pixel > 1:
+        options["planar_configuration"] = module.planar_configuration
+    return options
+
+
+def _shifted(module: PixelModule) -> bool:
+    """Tell whether the stored bits lie above unused ones, as objects before 2009 may have them (PS3.5 8.1.1)."""
+    return not module.floating and module.high_bit != module.bits_stored - 1
+
+
+def _finished(values: npt.NDArray[Any], module: PixelModule) -> npt.NDArray[Any]:
+    frame = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    if _shifted(module):
+        unused_above = module.bits_allocated - 1 - module.high_bit
+        frame = (frame << unused_above) >> (module.bits_allocated - module.bits_stored)
+    return frame

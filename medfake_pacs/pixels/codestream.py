@@ -1,0 +1,105 @@
+"""The codestream's own dimensions, read before a codec allocates memory for them."""
+
+import struct
+from dataclasses import dataclass
+
+from medfake_pacs.errors import PixelError
+from medfake_pacs.pixels.header import PixelModule
+
+_SOF_EXCLUDED = (0xC4, 0xC8, 0xCC)
+_JPEG_LS_SOF = 0xF7
+_STANDALONE = (0x01, *range(0xD0, 0xD9))
+_JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
+_MAX_TILES = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A codestream's frame header: size in pixels, number of components, bits per sample."""
+
+    rows: int
+    columns: int
+    components: int
+    precision: int
+
+
+def check_codestream(family: str, data: bytes, module: PixelModule) -> None:
+    """Check that a frame's codestream is of the size that the header announced.
+
+    Raises:
+        PixelError: it is of another kind or size, or cut off before its size is told.
+    """
+    if family == "rle":
+        _check_rle(data, module)
+    if family not in ("jpeg", "jpeg2000"):
+        return
+    frame = _jpeg(data) if family == "jpeg" else _jpeg_2000(data)
+    # Zero rows: the number of lines comes later, in a DNL segment (ISO/IEC 10918-1 B.2.5).
+    if (frame.rows or module.rows, frame.columns) != (module.rows, module.columns):
+        raise PixelError(
+            f"the codestream is {frame.columns} x {frame.rows} pixels, the header says {module.columns} x {module.rows}"
+        )
+    if frame.components != module.samples_per_pixel:
+        raise PixelError(
+            f"the codestream has {frame.components} components, the header says {module.samples_per_pixel}"
+        )
+    if frame.precision > module.bits_allocated:
+        raise PixelError(
+            f"the codestream has {frame.precision} bits per sample, the header allocates {module.bits_allocated}"
+        )
+
+
+def _jpeg(data: bytes) -> Frame:
+    """Read the frame header of JPEG or JPEG-LS (ISO/IEC 10918-1 B.2.2, ISO/IEC 14495-1 C.2.2)."""
+    if data[:2] != b"\xff\xd8":
+        raise PixelError("the codestream is not JPEG: no SOI marker")
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            raise PixelError("the codestream is damaged: no marker where one is due")
+        marker = data[position + 1]
+        if marker == 0xFF:
+            position += 1
+        elif marker in _STANDALONE:
+            position += 2
+        elif marker == _JPEG_LS_SOF or (0xC0 <= marker <= 0xCF and marker not in _SOF_EXCLUDED):
+            return _sof(data[position + 4 : position + 10])
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    raise PixelError("truncated codestream: no frame header")
+
+
+def _sof(segment: bytes) -> Frame:
+    if len(segment) < 6:
+        raise PixelError("truncated codestream: the frame header is cut off")
+    precision, rows, columns, components = struct.unpack(">BHHB", segment)
+    return Frame(rows=rows, columns=columns, components=components, precision=precision)
+
+
+def _jpeg_2000(data: bytes) -> Frame:
+    """Read the SIZ segment of JPEG 2000 or HTJ2K (ISO/IEC 15444-1 A.5.1)."""
+    start = data.find(b"\xff\x4f\xff\x51") if data.startswith(_JP2_SIGNATURE) else 0
+    if start < 0 or data[start : start + 4] != b"\xff\x4f\xff\x51":
+        raise PixelError("the codestream is not JPEG 2000: no SOC and SIZ markers")
+    segment = data[start + 8 : start + 8 + 35]
+    if len(segment) < 35:
+        raise PixelError("truncated codestream: the SIZ segment is cut off")
+    x, y, x0, y0, tile_x, tile_y, tile_x0, tile_y0, components, depth = struct.unpack(">8LHB", segment)
+    if not (tile_x and tile_y and x > x0 and y > y0 and x > tile_x0 and y > tile_y0):
+        raise PixelError("the codestream is damaged: its SIZ segment is inconsistent")
+    if -(-(x - tile_x0) // tile_x) * -(-(y - tile_y0) // tile_y) > _MAX_TILES:
+        raise PixelError(f"the codestream has more than {_MAX_TILES} tiles")
+    return Frame(rows=y - y0, columns=x - x0, components=components, precision=(depth & 0x7F) + 1)
+
+
+def _check_rle(data: bytes, module: PixelModule) -> None:
+    """Check the RLE header (PS3.5 G.5): as many segments as the samples have bytes, all of them within the frame."""
+    if len(data) < 64:
+        raise PixelError(f"truncated codestream: {len(data)} of 64 bytes of the RLE header")
+    segments, *offsets = struct.unpack("<16L", data[:64])
+    needed = module.samples_per_pixel * max(1, module.bits_allocated // 8)
+    if segments != needed:
+        raise PixelError(f"the RLE header has {segments} segments, the image needs {needed}")
+    used = offsets[:segments]
+    if used[0] < 64 or used != sorted(used) or used[-1] >= len(data):
+        raise PixelError("truncated codestream: an RLE segment lies outside the frame")

@@ -1,0 +1,196 @@
+"""Decoding in a child process, so that a codec's crash, hang or hunger costs one image and not the node."""
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+import medfake_pacs
+from medfake_pacs.entities import DecodedFrame, ImageInfo
+from medfake_pacs.errors import PixelError
+from medfake_pacs.pixels import protocol
+from medfake_pacs.pixels.limits import PixelLimits
+
+_PIPE_BYTES = 1 << 20
+_START_TIMEOUT_S = 30.0
+_END_TIMEOUT_S = 2.0
+
+
+class DecoderProcess:
+    """A decoder that lives in a child process and is started again whenever it has died.
+
+    One image at a time: opening the next ends the previous one's frames. Safe to share between threads as far as
+    no call corrupts another, but an image's frames belong to whoever opened the last image; use one per thread.
+    """
+
+    def __init__(self, limits: PixelLimits) -> None:
+        self._limits = limits
+        self._lock = threading.RLock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._turn = 0
+        self._frames_due = 0
+        self._time_left_s = 0.0
+
+    def open(self, path: Path | str) -> tuple[ImageInfo, Iterator[DecodedFrame]]:
+        """Return an image's properties and its frames, which are decoded while they are taken.
+
+        ``timeout_s`` of the limits bounds the time that the caller waits for the image, all frames together; the
+        time that it spends on a frame doesn't count.
+
+        Raises:
+            PixelError: the image can't be decoded, from here or from the iterator; the next call works again.
+        """
+        with self._lock:
+            if self._frames_due:
+                self._kill()
+            self._turn += 1
+            self._frames_due = 1
+            self._time_left_s = self._limits.timeout_s
+            self._request(os.fspath(path))
+            message, _ = self._reply()
+            info = ImageInfo(**message["info"])
+            self._frames_due = info.number_of_frames
+            return info, self._frames(self._turn)
+
+    def close(self) -> None:
+        """End the child process; another ``open`` starts a new one."""
+        with self._lock:
+            self._turn += 1
+            child, self._child = self._child, None
+            self._frames_due = 0
+            if child is not None:
+                _end(child)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Return the child's process id, None while there is no child."""
+        child = self._child
+        return child.pid if child is not None else None
+
+    def _frames(self, turn: int) -> Iterator[DecodedFrame]:
+        while True:
+            with self._lock:
+                if turn != self._turn:
+                    raise PixelError("the decoder was closed or given another image")
+                if not self._frames_due:
+                    return
+                message, payload = self._reply()
+                self._frames_due -= 1
+            values = np.frombuffer(payload, dtype=np.float32).reshape(message["shape"])
+            yield DecodedFrame(frame_number=message["number"], values=values, sha256=message["sha256"])
+
+    def _request(self, path: str) -> None:
+        if self._child is None or self._child.poll() is not None:
+            self._child = _start(self._limits)
+        try:
+            _write(self._child, protocol.encode({"path": path}))
+        except BrokenPipeError:
+            self._fail_crashed()
+
+    def _reply(self) -> tuple[dict[str, Any], bytearray]:
+        """Return the child's next message; an error message becomes the image's PixelError."""
+        size, payload_size = protocol.HEAD.unpack(self._receive(protocol.HEAD.size))
+        if size > protocol.MAX_TEXT_BYTES or payload_size > 4 * self._limits.max_pixels_per_frame:
+            self._kill()
+            raise PixelError("the decoder process sent nonsense")
+        message = protocol.decode(bytes(self._receive(size)))
+        if message["kind"] == "error":
+            self._frames_due = 0
+            raise PixelError(message["reason"])
+        return message, self._receive(payload_size)
+
+    def _receive(self, size: int) -> bytearray:
+        assert self._child is not None and self._child.stdout is not None
+        descriptor = self._child.stdout.fileno()
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        data = bytearray(size)
+        view = memoryview(data)
+        while view:
+            started = time.monotonic()
+            ready = poller.poll(max(0, self._time_left_s) * 1000)
+            self._time_left_s -= time.monotonic() - started
+            if not ready:
+                self._kill()
+                raise PixelError(f"decoding took longer than {self._limits.timeout_s:g} s")
+            count = os.readv(descriptor, [view])
+            if not count:
+                self._fail_crashed()
+            view = view[count:]
+        return data
+
+    def _fail_crashed(self) -> None:
+        child, self._child = self._child, None
+        self._frames_due = 0
+        assert child is not None
+        status = _end(child)
+        what = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        raise PixelError(f"decoder crashed ({what}) on this image")
+
+    def _kill(self) -> None:
+        child, self._child = self._child, None
+        self._frames_due = 0
+        if child is not None:
+            child.kill()
+            _end(child)
+
+
+def _start(limits: PixelLimits) -> subprocess.Popen[bytes]:
+    root = str(Path(medfake_pacs.__file__).resolve().parent.parent)
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH", ""))))
+    # Thread pools reserve address space per thread, which counts against the child's limit; one frame needs none.
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "medfake_pacs.pixels.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        bufsize=0,
+    )
+    assert child.stdout is not None
+    try:
+        fcntl.fcntl(child.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:
+        pass  # the user's pipe quota is used up: slower, nothing else
+    _write(child, protocol.encode({"limits": asdict(limits)}))
+    return child
+
+
+def _write(child: subprocess.Popen[bytes], data: bytes) -> None:
+    assert child.stdin is not None
+    view = memoryview(data)
+    while view:
+        view = view[child.stdin.write(view) :]
+
+
+def _end(child: subprocess.Popen[bytes]) -> int:
+    """Close the pipes, wait for the child, kill it when it doesn't go by itself; return its status."""
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        return child.wait(_END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()
