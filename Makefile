@@ -11,7 +11,7 @@ CONFIG ?= config/medfake.toml
 ARGS ?=
 
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c config/constraints.txt $(PIP_ARGS)
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -c config/constraints.txt $(PIP_ARGS)
 METADATA := pyproject.toml setup.cfg config/constraints.txt
 PYTEST := $(BIN)/python -m pytest $(ARGS)
 
@@ -49,8 +49,10 @@ serve: .venv/installed-demo
 # Tests marked serial run alone and first, so that pytest's last line is that of the many.
 # Status 5 says that none is marked so.
 test: .venv/installed-test
-	$(PYTEST) -m serial || [ $$? -eq 5 ]
-	$(PYTEST) -m 'not serial' -n 2 --dist loadgroup
+	@status=0; \
+	$(PYTEST) -m serial || [ $$? -eq 5 ] || status=1; \
+	$(PYTEST) -m 'not serial' -n 2 --dist loadgroup || status=1; \
+	exit $$status
 
 lint: .venv/installed-test
 	$(BIN)/ruff check --config config/ruff.toml .
