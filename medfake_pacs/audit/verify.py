@@ -1,0 +1,145 @@
+"""Prove that the log is whole: recompute the chain and compare it with the anchor outside the database."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from medfake_pacs.audit.anchor import Anchor, read_anchors
+from medfake_pacs.audit.chain import FILTER_COLUMNS, GENESIS_HASH, chain_hash
+from medfake_pacs.database.tables import audit_events
+from medfake_pacs.errors import AuditError
+
+_ROWS_PER_FETCH = 1000
+_COLUMNS = (*FILTER_COLUMNS, "payload", "previous_hash", "hash")
+_SQLITE_TYPES = "integer" + "text" * (len(_COLUMNS) - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What checking the log came to; ``rows`` were found whole, ``head`` is the hash of the last of them."""
+
+    ok: bool
+    rows: int
+    head: str
+    first_broken_seq: int | None = None
+    reason: str = ""
+    anchors: int = 0
+
+
+class _BrokenError(AuditError):
+    """The chain breaks at the row ``seq``."""
+
+    def __init__(self, seq: int, reason: str) -> None:
+        self.seq = seq
+        super().__init__(reason)
+
+
+def verify(connection: sa.Connection, anchor_file: Path | None = None) -> Verification:
+    """Check every row of the log from the first on, and every anchor; memory stays flat.
+
+    Use a connection that has read nothing yet (``database.reading``): an anchor newer than what the
+    connection sees would look like a lost row.
+
+    Returns
+    -------
+    Verification
+        ``first_broken_seq`` names the first row that is missing, added or changed.
+    """
+    progress = _Progress()
+    try:
+        anchors = read_anchors(anchor_file) if anchor_file else ()
+        _check_rows(connection, progress, anchors)
+        _check_tail(progress, anchors)
+    except _BrokenError as broken:
+        return progress.result(ok=False, first_broken_seq=broken.seq, reason=str(broken))
+    except AuditError as error:
+        return progress.result(ok=False, reason=str(error))
+    except sa.exc.DatabaseError as error:
+        reason = f"the database can't read the log any further: {error.orig}"
+        return progress.result(ok=False, first_broken_seq=progress.rows + 1, reason=reason)
+    return progress.result(ok=True)
+
+
+class _Progress:
+    """How far the check has come."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.head = GENESIS_HASH
+        self.anchors = 0
+
+    def result(self, *, ok: bool, first_broken_seq: int | None = None, reason: str = "") -> Verification:
+        return Verification(
+            ok=ok,
+            rows=self.rows,
+            head=self.head,
+            first_broken_seq=first_broken_seq,
+            reason=reason,
+            anchors=self.anchors,
+        )
+
+
+def _check_rows(connection: sa.Connection, progress: _Progress, anchors: tuple[Anchor, ...]) -> None:
+    expected: dict[int, list[Anchor]] = {}
+    for anchor in anchors:
+        expected.setdefault(anchor.seq, []).append(anchor)
+    for row in _rows(connection):
+        _check_row(row, progress)
+        progress.rows, progress.head = row["seq"], row["hash"].decode()
+        for anchor in expected.get(progress.rows, ()):
+            if anchor.hash != progress.head:
+                reason = (
+                    f"row {anchor.seq} isn't the one that was anchored at {anchor.time}: "
+                    f"the log was rewritten here or earlier"
+                )
+                raise _BrokenError(anchor.seq, reason)
+            progress.anchors += 1
+
+
+def _check_tail(progress: _Progress, anchors: tuple[Anchor, ...]) -> None:
+    for anchor in anchors:
+        if anchor.seq > progress.rows:
+            reason = f"the log ends at row {progress.rows}, but row {anchor.seq} was anchored at {anchor.time}"
+            raise _BrokenError(progress.rows + 1, reason)
+
+
+def _rows(connection: sa.Connection) -> Iterator[dict[str, Any]]:
+    """Yield the rows in order of ``seq``, text as the bytes that are stored."""
+    columns = [audit_events.c[name] for name in _COLUMNS]
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:
+        types = sa.literal_column(" || ".join(f"typeof({column.name})" for column in columns)).label("types")
+        columns = [columns[0], *(sa.cast(column, sa.LargeBinary).label(column.name) for column in columns[1:]), types]
+    query = sa.select(*columns).order_by(audit_events.c.seq)
+    result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
+    for partition in result.partitions():
+        for values in partition:
+            if not sqlite:
+                values = (values[0], *(text.encode() for text in values[1:]))
+            elif values[-1] != _SQLITE_TYPES:
+                raise _BrokenError(values[0], f"row {values[0]} holds a value of another type than was written")
+            yield dict(zip(_COLUMNS, values, strict=False))
+
+
+def _check_row(row: dict[str, Any], progress: _Progress) -> None:
+    seq, due = row["seq"], progress.rows + 1
+    if seq > due:
+        raise _BrokenError(due, f"row {due} is missing: row {progress.rows} is followed by row {seq}")
+    if seq < due:
+        raise _BrokenError(seq, f"row {seq} was added before the first row")
+    if row["previous_hash"] != progress.head.encode():
+        raise _BrokenError(seq, f"previous_hash of row {seq} isn't the hash of row {seq - 1}")
+    if row["hash"] != chain_hash(row["previous_hash"], row["payload"]).encode():
+        raise _BrokenError(seq, f"the hash of row {seq} doesn't match its payload and previous_hash")
+    try:
+        event = json.loads(row["payload"])
+    except ValueError:
+        raise _BrokenError(seq, f"the payload of row {seq} isn't JSON") from None
+    for name in FILTER_COLUMNS:
+        value = row[name] if name == "seq" else row[name].decode(errors="replace")
+        if not isinstance(event, dict) or event.get(name) != value:
+            raise _BrokenError(seq, f"{name} of row {seq} isn't what its payload says")
