@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -128,6 +129,7 @@ class CompletionSettings(Section):
     """When a study is taken to be complete."""
 
     quiet_s: Seconds = 5.0
+    idle_association_s: Seconds = 30.0
     max_wait_s: Seconds = 600.0
 
     @model_validator(mode="after")
@@ -298,6 +300,11 @@ class Settings(Section):
         if self.database_url.startswith("sqlite"):
             return f"sqlite:///{self.node.state_dir / 'workflows.db'}"
         return self.database_url
+
+    @property
+    def node_id(self) -> str:
+        """What tells this node from others that share its database: host and port."""
+        return f"{socket.gethostname()}:{self.node.port}"
 
     @property
     def called_ae_titles(self) -> tuple[str, ...]:

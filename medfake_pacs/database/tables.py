@@ -84,6 +84,9 @@ instances = sa.Table(
     sa.Column("revision", sa.Integer),
     # received -> queued -> done; what became of it is in the columns below.
     sa.Column("state", sa.String(16), nullable=False, server_default="received"),
+    # The workflow that scores it, and how many of those broke off.
+    sa.Column("chunk_id", sa.String(128)),
+    sa.Column("broken_attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pixel_sha256", sa.String(64)),
     sa.Column("route", sa.Text),
     sa.Column("model_sha256", sa.String(64)),

@@ -128,6 +128,8 @@ def upgrade() -> None:
         sa.Column("conflict_of", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=True),
         sa.Column("state", sa.String(length=16), server_default="received", nullable=False),
+        sa.Column("chunk_id", sa.String(length=128), nullable=True),
+        sa.Column("broken_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("pixel_sha256", sa.String(length=64), nullable=True),
         sa.Column("route", sa.Text(), nullable=True),
         sa.Column("model_sha256", sa.String(length=64), nullable=True),
