@@ -24,7 +24,7 @@ _HOMES = {
     "pixel_digest": "digest",
 }
 
-__all__ = [  # noqa: PLE0604 - plain strings, each resolved by __getattr__
+__all__ = [
     "SUPPORTED_TRANSFER_SYNTAXES",
     "DecoderProcess",
     "PixelLimits",

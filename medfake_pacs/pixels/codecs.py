@@ -2,12 +2,14 @@
 
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import UID
 
 from medfake_pacs.errors import PixelError
@@ -47,10 +49,11 @@ def _native_frames(source: Source, syntax: TransferSyntax, module: PixelModule) 
 
 
 def _encapsulated_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -> Iterator[StoredFrame]:
-    for fragments in frame_fragments(source, module):
+    for number, fragments in enumerate(frame_fragments(source, module), 1):
+        where = f" of frame {number}" if module.number_of_frames > 1 else ""
         data = read_frame(source.file, fragments)
-        check_codestream(syntax.family, data, module)
-        with library_call(f"{syntax.name} can't be decoded"):
+        check_codestream(syntax.family, data, module, where)
+        with library_call(f"the {syntax.name} codestream{where} can't be decoded"):
             if syntax.family == "deflate":
                 values, properties = _inflated_frame(data, module)
             else:
@@ -62,8 +65,9 @@ def _encapsulated_frames(source: Source, syntax: TransferSyntax, module: PixelMo
 def _codec_frame(data: bytes, syntax: TransferSyntax, module: PixelModule) -> tuple[npt.NDArray[Any], dict[str, Any]]:
     one_frame = encapsulate([data], has_bot=False)
     options = _options(module, "PixelData") | {"number_of_frames": 1}
-    decoder = get_decoder(UID(syntax.uid))
-    return decoder.as_array(one_frame, index=0, raw=True, decoding_plugin=syntax.plugin, **options)
+    return _decoder(syntax.uid, syntax.plugin).as_array(
+        one_frame, index=0, raw=True, decoding_plugin=syntax.plugin, **options
+    )
 
 
 def _inflated_frame(data: bytes, module: PixelModule) -> tuple[npt.NDArray[Any], dict[str, Any]]:
@@ -75,6 +79,16 @@ def _inflated_frame(data: bytes, module: PixelModule) -> tuple[npt.NDArray[Any],
         raise PixelError(f"truncated pixel data: {len(inflated)} of {needed} bytes of a frame")
     options = _options(module, "PixelData") | {"number_of_frames": 1}
     return get_decoder(UID(EXPLICIT_VR_LITTLE_ENDIAN)).as_array(inflated, index=0, raw=True, **options)
+
+
+@lru_cache(maxsize=32)
+def _decoder(uid: str, plugin: str) -> Decoder:
+    """Return pydicom's decoder for a transfer syntax, our own instance of it where the plugin is ours."""
+    if plugin != "gdcm":
+        return get_decoder(UID(uid))
+    decoder = Decoder(UID(uid))
+    decoder.add_plugin(plugin, ("medfake_pacs.pixels.gdcm_plugin", "_decode_frame"))
+    return decoder
 
 
 def _plain(syntax: TransferSyntax) -> str:

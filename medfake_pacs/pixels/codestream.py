@@ -23,8 +23,8 @@ class Frame:
     precision: int
 
 
-def check_codestream(family: str, data: bytes, module: PixelModule) -> None:
-    """Check that a frame's codestream is of the size that the header announced.
+def check_codestream(family: str, data: bytes, module: PixelModule, where: str = "") -> None:
+    """Check that a frame's codestream is of the size that the header announced; ``where`` is " of frame 7" or empty.
 
     Raises:
         PixelError: it is of another kind or size, or cut off before its size is told.
@@ -33,24 +33,26 @@ def check_codestream(family: str, data: bytes, module: PixelModule) -> None:
         _check_rle(data, module)
     if family not in ("jpeg", "jpeg2000"):
         return
-    frame = _jpeg(data) if family == "jpeg" else _jpeg_2000(data)
+    frame = jpeg_frame(data) if family == "jpeg" else _jpeg_2000(data)
+    subject = f"the codestream{where}"
     # Zero rows: the number of lines comes later, in a DNL segment (ISO/IEC 10918-1 B.2.5).
     if (frame.rows or module.rows, frame.columns) != (module.rows, module.columns):
-        raise PixelError(
-            f"the codestream is {frame.columns} x {frame.rows} pixels, the header says {module.columns} x {module.rows}"
-        )
+        size = f"{frame.columns} x {frame.rows}"
+        raise PixelError(f"{subject} is {size} pixels, the header says {module.columns} x {module.rows}")
     if frame.components != module.samples_per_pixel:
-        raise PixelError(
-            f"the codestream has {frame.components} components, the header says {module.samples_per_pixel}"
-        )
+        raise PixelError(f"{subject} has {frame.components} components, the header says {module.samples_per_pixel}")
     if frame.precision > module.bits_allocated:
         raise PixelError(
-            f"the codestream has {frame.precision} bits per sample, the header allocates {module.bits_allocated}"
+            f"{subject} has {frame.precision} bits per sample, the header allocates {module.bits_allocated}"
         )
 
 
-def _jpeg(data: bytes) -> Frame:
-    """Read the frame header of JPEG or JPEG-LS (ISO/IEC 10918-1 B.2.2, ISO/IEC 14495-1 C.2.2)."""
+def jpeg_frame(data: bytes) -> Frame:
+    """Return the frame header of JPEG or JPEG-LS (ISO/IEC 10918-1 B.2.2, ISO/IEC 14495-1 C.2.2).
+
+    Raises:
+        PixelError: the codestream has none.
+    """
     if data[:2] != b"\xff\xd8":
         raise PixelError("the codestream is not JPEG: no SOI marker")
     position = 2

@@ -1,5 +1,6 @@
 """The border to the DICOM and codec libraries: their exceptions and warnings stop here."""
 
+import re
 import struct
 import warnings
 import zlib
@@ -26,12 +27,14 @@ LIBRARY_ERRORS = (
     struct.error,
     zlib.error,
 )
+# pydicom's preface to what the one pinned plugin said.
+_PLUGIN_PREFIX = re.compile(r"^Unable to decode as exceptions were raised by all available plugins: \w+: ")
 _REASON_LENGTH = 240
 
 
 def one_line(text: object) -> str:
     """Return ``text`` on one line of printable ASCII, cut to what a report's reason can hold."""
-    words = " ".join(str(text).split())
+    words = _PLUGIN_PREFIX.sub("", " ".join(str(text).split()))
     printable = "".join(letter if " " <= letter <= "~" else "?" for letter in words)
     return printable if len(printable) <= _REASON_LENGTH else printable[: _REASON_LENGTH - 3] + "..."
 

@@ -1,5 +1,6 @@
 """Decoding in a child process, so that a codec's crash, hang or hunger costs one image and not the node."""
 
+import contextlib
 import fcntl
 import os
 import select
@@ -119,7 +120,8 @@ class DecoderProcess:
         return message, self._receive(payload_size)
 
     def _receive(self, size: int) -> bytearray:
-        assert self._child is not None and self._child.stdout is not None
+        assert self._child is not None
+        assert self._child.stdout is not None
         descriptor = self._child.stdout.fileno()
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
@@ -169,10 +171,8 @@ def _start(limits: PixelLimits) -> subprocess.Popen[bytes]:
         bufsize=0,
     )
     assert child.stdout is not None
-    try:
+    with contextlib.suppress(OSError):  # the user's pipe quota may be used up: slower, nothing else
         fcntl.fcntl(child.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except OSError:
-        pass  # the user's pipe quota is used up: slower, nothing else
     _write(child, protocol.encode({"limits": asdict(limits)}))
     return child
 

@@ -124,10 +124,12 @@ def _read(file: BinaryIO, limits: PixelLimits) -> Source:
 
 
 def _file_meta(file: BinaryIO) -> tuple[str, int]:
-    """Return the Transfer Syntax UID and where the data set starts; ("", 0) without a preamble (PS3.10 7.1)."""
+    """Return the Transfer Syntax UID and where the data set starts (PS3.10 7.1); ("", 0) where that isn't told."""
     head = file.read(_PREAMBLE_BYTES)
     if head[128:] != b"DICM":
-        return "", 0
+        if head[:2] != b"\x02\x00":
+            return "", 0
+        file.seek(0)
     uid = ""
     while True:
         start = file.tell()
@@ -138,7 +140,8 @@ def _file_meta(file: BinaryIO) -> tuple[str, int]:
         if head[4:6] in (b"OB", b"UN", b"OW", b"SQ", b"UT"):
             length = struct.unpack("<L", file.read(4))[0]
         if head[2:4] == b"\x10\x00":
-            uid = file.read(length).decode("ascii", "replace").strip(" \0")
+            value = file.read(length).decode("ascii", "replace").strip(" \0")
+            uid = uid or value
         else:
             file.seek(length, os.SEEK_CUR)
 

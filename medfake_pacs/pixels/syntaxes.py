@@ -57,6 +57,8 @@ _TABLE = (
     _native(DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "Deflated Explicit VR Little Endian"),
     _gdcm("1.2.840.10008.1.2.4.50", "JPEG Baseline (Process 1)", lossy=True),
     _gdcm("1.2.840.10008.1.2.4.51", "JPEG Extended (Process 2 and 4)", lossy=True),
+    _gdcm("1.2.840.10008.1.2.4.53", "JPEG Spectral Selection (Process 6 and 8)", lossy=True),
+    _gdcm("1.2.840.10008.1.2.4.55", "JPEG Full Progression (Process 10 and 12)", lossy=True),
     _gdcm("1.2.840.10008.1.2.4.57", "JPEG Lossless (Process 14)", lossy=False),
     _gdcm("1.2.840.10008.1.2.4.70", "JPEG Lossless (Process 14, SV1)", lossy=False),
     _jpeg_ls("1.2.840.10008.1.2.4.80", "JPEG-LS Lossless", lossy=False),
