@@ -1,0 +1,197 @@
+"""The modules around the content tree: patient, study, series, equipment, SR document, evidence.
+
+References: PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17.1, C.17.2, C.12.1.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from medfake_pacs.entities import ModelIdentity
+from medfake_pacs.report import charset, sanitise, scheme
+from medfake_pacs.report.content import code_item, uid_element
+from medfake_pacs.report.scheme import Concept
+from medfake_pacs.report.settings import ReportSettings
+from medfake_pacs.report.subject import TYPE_2, Subject
+
+SERIES_DESCRIPTION = "Image authenticity (AI) - research use, not for diagnosis"
+PROCESSING_EQUIPMENT = Concept("109102", "DCM", "Processing Equipment")
+_LONG, _SHORT = 64, 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentIdentity:
+    """The UIDs of a report and its place in the series; ``device_uid`` names the node."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    instance_number: int
+    device_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An instance that the report refers to."""
+
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+def header(identity: DocumentIdentity, subject: Subject, settings: ReportSettings, now: datetime) -> Dataset:
+    """Return the report's data set without content tree, references and character set.
+
+    ``now`` is written in the time zone that the sources name (0008,0201), else in its own.
+    """
+    dataset = Dataset()
+    local = _in_zone(now, subject.get("TimezoneOffsetFromUTC"))
+    _add_patient_and_study(dataset, subject)
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        _set_uid(dataset, keyword, getattr(identity, _FIELDS[keyword]))
+    dataset.Modality = "SR"
+    dataset.SeriesNumber = settings.series_number
+    dataset.InstanceNumber = identity.instance_number
+    dataset.SeriesDescription = SERIES_DESCRIPTION
+    dataset.ReferencedPerformedProcedureStepSequence = []
+    dataset.PerformedProcedureCodeSequence = []
+    dataset.VerificationFlag = "UNVERIFIED"
+    dataset.PreliminaryFlag = "PRELIMINARY" if settings.preliminary else "FINAL"
+    dataset.ContentDate = dataset.InstanceCreationDate = local.strftime("%Y%m%d")
+    dataset.ContentTime = dataset.InstanceCreationTime = local.strftime("%H%M%S.%f")
+    _add_equipment(dataset, settings)
+    _set_uid(dataset, "DeviceUID", identity.device_uid)
+    dataset.CodingSchemeIdentificationSequence = [_coding_scheme(settings)]
+    return dataset
+
+
+_FIELDS = {
+    "SOPClassUID": "sop_class_uid",
+    "SOPInstanceUID": "sop_instance_uid",
+    "StudyInstanceUID": "study_instance_uid",
+    "SeriesInstanceUID": "series_instance_uid",
+}
+
+
+def _set_uid(dataset: Dataset, keyword: str, uid: str) -> None:
+    element = uid_element(Tag(keyword), uid)
+    dataset[element.tag] = element
+
+
+def _in_zone(now: datetime, offset: str) -> datetime:
+    if not offset or now.tzinfo is None:
+        return now
+    delta = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
+    return now.astimezone(timezone(-delta if offset.startswith("-") else delta))
+
+
+def _add_patient_and_study(dataset: Dataset, subject: Subject) -> None:
+    for keyword in TYPE_2:
+        _set_text(dataset, keyword, subject.get(keyword))
+    for keyword in ("IssuerOfPatientID", "StudyDescription", "TimezoneOffsetFromUTC"):
+        if subject.get(keyword):
+            _set_text(dataset, keyword, subject.get(keyword))
+
+
+def _set_text(dataset: Dataset, keyword: str, value: str) -> None:
+    # Identifiers may be longer than their VR allows (sanitise.identifier): pydicom would warn of it.
+    dataset[keyword] = DataElement(Tag(keyword), dictionary_VR(keyword), value, validation_mode=IGNORE)
+
+
+def _add_equipment(dataset: Dataset, settings: ReportSettings) -> None:
+    dataset.Manufacturer = sanitise.text(settings.manufacturer, _LONG) or "unknown"
+    dataset.ManufacturerModelName = sanitise.text(settings.manufacturer_model_name, _LONG) or "unknown"
+    dataset.SoftwareVersions = sanitise.text(settings.software_version, _LONG) or "unknown"
+    dataset.DeviceSerialNumber = sanitise.text(settings.device_serial_number or settings.node_ae_title, _LONG) or "1"
+    station = sanitise.text(settings.station_name or settings.node_ae_title, _SHORT)
+    if station:
+        dataset.StationName = station
+    institution = sanitise.text(settings.institution_name, _LONG)
+    if institution:
+        dataset.InstitutionName = institution
+
+
+def _coding_scheme(settings: ReportSettings) -> Dataset:
+    item = Dataset()
+    item.CodingSchemeDesignator = scheme.SCHEME_DESIGNATOR
+    item.CodingSchemeUID = scheme.SCHEME_UID
+    item.CodingSchemeName = scheme.SCHEME_NAME
+    item.CodingSchemeVersion = scheme.SCHEME_VERSION
+    item.CodingSchemeResponsibleOrganization = sanitise.text(settings.manufacturer, _LONG) or "unknown"
+    return item
+
+
+def contributing_equipment(
+    models: Mapping[str, ModelIdentity], settings: ReportSettings, identity: DocumentIdentity, now: datetime
+) -> list[Dataset]:
+    """Return one item for the node and one for each model; a new model has a new Device UID by its digest."""
+    items = [_equipment(settings, identity.device_uid, "Assessed the authenticity of the study's images", now)]
+    for device_uid, model in models.items():
+        item = _equipment(settings, device_uid, "Model that scored the images", now)
+        item.ManufacturerModelName = sanitise.text(model.name, _LONG) or "unnamed"
+        item.SoftwareVersions = sanitise.text(model.version, _LONG) or "unknown"
+        item.DeviceSerialNumber = sanitise.text(model.sha256, _LONG) or "unknown"
+        items.append(item)
+    return items
+
+
+def _equipment(settings: ReportSettings, device_uid: str, what: str, now: datetime) -> Dataset:
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
+    _add_equipment(item, settings)
+    _set_uid(item, "DeviceUID", device_uid)
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S.%f") + (now.strftime("%z")[:5] if now.tzinfo else "")
+    item.ContributionDescription = what
+    return item
+
+
+def evidence(study_instance_uid: str, references: Iterator[Reference]) -> list[Dataset]:
+    """Return the Current Requested Procedure Evidence Sequence: each instance once, by series."""
+    by_series: dict[str, dict[str, Dataset]] = {}
+    for reference in references:
+        item = Dataset()
+        _set_uid(item, "ReferencedSOPClassUID", reference.sop_class_uid)
+        _set_uid(item, "ReferencedSOPInstanceUID", reference.sop_instance_uid)
+        by_series.setdefault(reference.series_instance_uid, {}).setdefault(reference.sop_instance_uid, item)
+    if not by_series:
+        return []
+    study = Dataset()
+    _set_uid(study, "StudyInstanceUID", study_instance_uid)
+    study.ReferencedSeriesSequence = []
+    for series_uid, items in by_series.items():
+        series = Dataset()
+        _set_uid(series, "SeriesInstanceUID", series_uid)
+        series.ReferencedSOPSequence = list(items.values())
+        study.ReferencedSeriesSequence.append(series)
+    return [study]
+
+
+def set_character_set(dataset: Dataset, subject: Subject) -> None:
+    """Declare the sources' character set where all of the report's text fits in it, else UTF-8."""
+    terms = charset.choose(subject.character_set, _texts(dataset))
+    if terms:
+        dataset.SpecificCharacterSet = terms[0] if len(terms) == 1 else list(terms)
+
+
+def _texts(dataset: Dataset) -> Iterator[str]:
+    for element in dataset:
+        if element.VR == "SQ" and element.keyword != "ContentSequence":
+            for item in element.value:
+                yield from _texts(item)
+        elif element.VR in ("LO", "SH", "PN", "ST", "LT", "UT", "UC"):
+            yield str(element.value or "")
+    yield from _content_texts(dataset)
+
+
+def _content_texts(item: Dataset) -> Iterator[str]:
+    if "TextValue" in item:
+        yield item.TextValue
+    for child in item.get("ContentSequence", ()):
+        yield from _content_texts(child)

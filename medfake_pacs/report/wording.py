@@ -1,0 +1,113 @@
+"""The sentences of a report, as a radiologist reads them in a viewer, and the choice of reason codes."""
+
+from collections.abc import Mapping, Sequence
+
+from medfake_pacs.entities import ImageFinding, SeriesVerdict, Verdict, VerdictLabel
+from medfake_pacs.report import sanitise, scheme
+from medfake_pacs.report.scheme import Concept
+
+DISCLAIMER = "Made by software, not verified by a person. For research use only, not for diagnosis."
+_MAX_NAME = 200
+
+
+def series_name(label: str, series: SeriesVerdict) -> str:
+    """Name a series by its number, modality and description: ``Series 3: CT, Thorax 5 mm``."""
+    description = next((f.attributes.series_description for f in series.findings), "")
+    parts = [part for part in (series.modality, sanitise.text(description, 64)) if part]
+    return sanitise.text(f"Series {label}: {', '.join(parts)}" if parts else f"Series {label}", _MAX_NAME)
+
+
+def image_name(label: str, finding: ImageFinding) -> str:
+    """Name an image by its number and series: ``Image 45 of series 3``."""
+    number = finding.attributes.instance_number
+    return f"Image {'without number' if number is None else number} of series {label}"
+
+
+def is_mentioned(finding: ImageFinding) -> bool:
+    """Say whether an image has a group of its own."""
+    carries = finding.label in (VerdictLabel.FAKE, VerdictLabel.INDETERMINATE)
+    return carries or finding.declared_synthetic or bool(finding.conflict)
+
+
+def unassessed_by_reason(series: SeriesVerdict) -> Mapping[str, Sequence[ImageFinding]]:
+    """Return the images without assessment by reason, unless the series' own reason says it for all of them."""
+    reasons: dict[str, list[ImageFinding]] = {}
+    for finding in series.findings:
+        if finding.label == VerdictLabel.NOT_ASSESSED and not is_mentioned(finding):
+            reasons.setdefault(finding.reason, []).append(finding)
+    if series.label == VerdictLabel.NOT_ASSESSED and set(reasons) <= {"", series.reason}:
+        return {}
+    return reasons
+
+
+def reason_concept(label: VerdictLabel, reason: str, *, routed: bool) -> Concept | None:
+    """Return the code of the reason for an abstention; None where there was an assessment."""
+    if label in (VerdictLabel.REAL, VerdictLabel.FAKE):
+        return None
+    if "outside" in reason.lower() or "domain" in reason.lower():
+        return scheme.OUTSIDE_DOMAIN
+    if label == VerdictLabel.INDETERMINATE:
+        return scheme.BETWEEN_THRESHOLDS
+    return scheme.NOT_DECODED if routed else scheme.NOT_ROUTED
+
+
+def study_comment(verdict: Verdict) -> str:
+    """Say what the verdict on the study rests on."""
+    findings = [finding for series in verdict.series for finding in series.findings]
+    first = (
+        f"Study assessed as {verdict.label}." if verdict.label != VerdictLabel.NOT_ASSESSED else "Study not assessed."
+    )
+    sentences = [first, _assessed(verdict.images_scored, verdict.images_total), *_counts(findings)]
+    sentences += [_sentence("Reason", verdict.reason), _sentence("Models", _models(verdict)), DISCLAIMER]
+    return _join(sentences)
+
+
+def series_comment(series: SeriesVerdict) -> str:
+    """Say what the verdict on the series rests on."""
+    sentences = [_assessed(series.images_scored, series.images_total), *_counts(series.findings)]
+    sentences += [_sentence("Reason", series.reason), _sentence("Route", series.route)]
+    return _join(sentences)
+
+
+def image_comment(finding: ImageFinding) -> str:
+    """Say why an image is named; empty where the codes say it all."""
+    sentences = [_sentence("Reason", finding.reason)]
+    if finding.declared_synthetic:
+        sentences.append("The image's header declares its content to be synthetic.")
+    sentences.append(_sentence("Conflict", finding.conflict))
+    if finding.attributes.number_of_frames > 1 and finding.frame_numbers:
+        sentences.append(_sentence("Frames", ", ".join(map(str, finding.frame_numbers))))
+    return _join(sentences)
+
+
+def _assessed(scored: int, total: int) -> str:
+    return f"{scored} of {total} images assessed."
+
+
+def _counts(findings: Sequence[ImageFinding]) -> list[str]:
+    fake = sum(finding.label == VerdictLabel.FAKE for finding in findings)
+    unsure = sum(finding.label == VerdictLabel.INDETERMINATE for finding in findings)
+    declared = sum(finding.declared_synthetic for finding in findings)
+    conflicts = sum(bool(finding.conflict) for finding in findings)
+    counted = [
+        (fake, "assessed as fake"),
+        (unsure, "indeterminate"),
+        (declared, "declared synthetic in the header"),
+        (conflicts, "received more than once under one UID with different content"),
+    ]
+    return [f"{count} {'image' if count == 1 else 'images'} {what}." for count, what in counted if count]
+
+
+def _models(verdict: Verdict) -> str:
+    return ", ".join(
+        sorted({f"{series.model.name} {series.model.version}" for series in verdict.series if series.model})
+    )
+
+
+def _sentence(name: str, value: str) -> str:
+    value = value.strip().rstrip(".")
+    return f"{name}: {value}." if value else ""
+
+
+def _join(sentences: Sequence[str]) -> str:
+    return sanitise.paragraph(" ".join(sentence for sentence in sentences if sentence))
