@@ -215,7 +215,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The outcome of one attempt to send one report; ``status`` is None where no answer came."""
+    """The outcome of one attempt to send one report; ``status`` is None where no answer came.
+
+    ``attempt`` counts the attempts at this delivery from 1: recording the same one twice changes nothing.
+    """
 
     delivery_id: int
     report_uid: str
@@ -224,6 +227,7 @@ class Delivery:
     status: int | None
     succeeded: bool
     comment: str
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

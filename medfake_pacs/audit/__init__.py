@@ -1,7 +1,8 @@
 """The log that can be proved: append-only rows in a SHA-256 chain, its check, its anchor and its queries."""
 
 from medfake_pacs.audit.anchor import Anchor, read_anchors, write_anchor
-from medfake_pacs.audit.chain import append
+from medfake_pacs.audit.canonical import storable
+from medfake_pacs.audit.chain import append, timestamp
 from medfake_pacs.audit.verify import Verification, verify
 
-__all__ = ["Anchor", "Verification", "append", "read_anchors", "verify", "write_anchor"]
+__all__ = ["Anchor", "Verification", "append", "read_anchors", "storable", "timestamp", "verify", "write_anchor"]

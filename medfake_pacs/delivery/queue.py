@@ -1,0 +1,275 @@
+"""The outgoing queue: which report goes where, when it is tried next, and what became of each attempt.
+
+A delivery is ``waiting`` until it is ``sent`` or, after ``give_up_after_s``, ``dead``; an administrator puts
+a dead one back. Every function works in the caller's transaction.
+"""
+
+import random as random_module
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from medfake_pacs import audit
+from medfake_pacs.config import RetrySettings
+from medfake_pacs.database.engine import insert_into
+from medfake_pacs.database.tables import deliveries, delivery_attempts, instances, reports
+from medfake_pacs.delivery.retrying import Circuit, CircuitState, circuit, next_attempt
+from medfake_pacs.entities import AuditEvent, Delivery, Report
+from medfake_pacs.errors import DeliveryError
+
+WAITING, SENT, DEAD = "waiting", "sent", "dead"
+_OUT_OF_RESOURCES = (0xA700, 0xA7FF)
+_REMEMBERED_FAILURES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueDelivery:
+    """A delivery whose time has come; ``attempt`` is the number that this attempt has, from 1."""
+
+    delivery_id: int
+    report_uid: str
+    study_instance_uid: str
+    destination: str
+    attempt: int
+    path: Path
+
+
+def enqueue(connection: sa.Connection, report: Report, destinations: Sequence[str], now: float) -> None:
+    """Have ``report`` sent to each destination, by name; those that have it queued already stay as they are."""
+    for destination in destinations:
+        row = {
+            "report_uid": report.sop_instance_uid,
+            "study_instance_uid": report.study_instance_uid,
+            "destination": destination,
+            "created_at": now,
+            "next_attempt_at": now,
+        }
+        connection.execute(insert_into(connection, deliveries).values(row).on_conflict_do_nothing())
+
+
+def due(
+    connection: sa.Connection, destination: str, now: float, limit: int, retry: RetrySettings | None = None
+) -> list[DueDelivery]:
+    """Return at most ``limit`` deliveries whose time has come, the longest waiting first.
+
+    With ``retry`` the destination's circuit counts: while it is open there is none, or one that probes.
+    """
+    deliverable = sa.and_(
+        deliveries.c.destination == destination, deliveries.c.state == WAITING, deliveries.c.next_attempt_at <= now
+    )
+    if retry is not None:
+        state = circuit_of(connection, destination, retry, now)
+        if state.state is CircuitState.OPEN:
+            if now < state.fresh_probe_at:
+                return []
+            deliverable = sa.and_(deliverable, _untried())
+        limit = limit if state.state is CircuitState.CLOSED else min(limit, 1)
+    query = (
+        sa.select(deliveries, reports.c.path)
+        .join_from(deliveries, reports, deliveries.c.report_uid == reports.c.sop_instance_uid)
+        .where(deliverable)
+        .order_by(deliveries.c.next_attempt_at, deliveries.c.delivery_id)
+        .limit(limit)
+    )
+    return [
+        DueDelivery(
+            delivery_id=row.delivery_id,
+            report_uid=row.report_uid,
+            study_instance_uid=row.study_instance_uid,
+            destination=row.destination,
+            attempt=row.attempts + 1,
+            path=Path(row.path),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def circuit_of(connection: sa.Connection, destination: str, retry: RetrySettings, now: float) -> Circuit:
+    """Return the state of the destination's circuit, from the attempts on record."""
+    failed_at = _unanswered_attempts(connection, destination)
+    return circuit(failed_at, retry, now)
+
+
+def record(
+    connection: sa.Connection,
+    delivery: Delivery,
+    retry: RetrySettings,
+    now: float,
+    random: Callable[[], float] = random_module.random,
+    *,
+    ae_title: str = "",
+) -> None:
+    """Record the outcome of one attempt: the delivery's state, the attempt, and the facts for the log.
+
+    Doing it again for the same ``delivery.attempt`` changes nothing. Give all outcomes of one association
+    the same ``now``: the circuit counts associations. ``ae_title`` is the destination's, for the log.
+
+    Raises
+    ------
+    DeliveryError
+        If there is no such delivery.
+    """
+    row = connection.execute(
+        sa.select(deliveries).where(deliveries.c.delivery_id == delivery.delivery_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise DeliveryError(f"there is no delivery {delivery.delivery_id}")
+    number = delivery.attempt or row.attempts + 1
+    if row.state == SENT or number <= row.attempts:
+        return
+    back_again = delivery.succeeded and bool(_unanswered_attempts(connection, delivery.destination))
+    connection.execute(
+        sa.insert(delivery_attempts).values(
+            delivery_id=delivery.delivery_id,
+            number=number,
+            attempted_at=now,
+            sop_class_uid=delivery.sop_class_uid,
+            status=delivery.status,
+            succeeded=delivery.succeeded,
+            comment=audit.storable(delivery.comment),
+        )
+    )
+    state, next_attempt_at = _outcome(connection, row, delivery, retry, now, random)
+    connection.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.delivery_id == delivery.delivery_id)
+        .values(
+            state=state,
+            attempts=number,
+            next_attempt_at=next_attempt_at,
+            finished_at=None if state == WAITING else now,
+            last_status=delivery.status,
+            last_comment=audit.storable(delivery.comment),
+        )
+    )
+    if back_again:
+        _release_others(connection, delivery.destination, now)
+    payload = _attempt_facts(delivery, number, state, next_attempt_at)
+    events = ["report-sent" if delivery.succeeded else "report-failed"] + ["delivery-dead"] * (state == DEAD)
+    for kind in events:
+        audit.append(connection, _event(connection, kind, row, ae_title, payload), occurred_at=now)
+
+
+def retry(
+    connection: sa.Connection,
+    ids: Iterable[int] | None,
+    now: float,
+    *,
+    who: str = "",
+    destination: str | None = None,
+    ae_titles: dict[str, str] | None = None,
+) -> list[int]:
+    """Have deliveries tried at once: every dead one, or those that ``ids`` name, dead or waiting.
+
+    Returns which they were. Their time to give up starts anew at ``now``; their attempts stay on record.
+    ``who`` and the destinations' ``ae_titles``, by name, go to the log.
+    """
+    query = sa.select(deliveries).order_by(deliveries.c.delivery_id)
+    if ids is None:
+        query = query.where(deliveries.c.state == DEAD)
+    else:
+        query = query.where(deliveries.c.state.in_((DEAD, WAITING)), deliveries.c.delivery_id.in_(list(ids)))
+    if destination is not None:
+        query = query.where(deliveries.c.destination == destination)
+    rows = connection.execute(query.with_for_update()).all()
+    for row in rows:
+        connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.delivery_id == row.delivery_id)
+            .values(state=WAITING, created_at=now, next_attempt_at=now, finished_at=None)
+        )
+    for row in rows:
+        payload = {"delivery_id": row.delivery_id, "destination": row.destination, "who": who}
+        ae_title = (ae_titles or {}).get(row.destination, "")
+        audit.append(connection, _event(connection, "delivery-retried", row, ae_title, payload), occurred_at=now)
+    return [row.delivery_id for row in rows]
+
+
+def _unanswered_attempts(connection: sa.Connection, destination: str) -> Sequence[float]:
+    """Return when associations failed since the destination last answered, newest first.
+
+    Only what isn't sent can have such attempts, and a sent delivery's ``next_attempt_at`` is when it was
+    sent, which the index gives at once: the history of what was sent is never read.
+    """
+    attempts = delivery_attempts.c
+    unanswered = sa.or_(attempts.status.is_(None), attempts.status.between(*_OUT_OF_RESOURCES))
+    unsent = sa.select(deliveries.c.delivery_id)
+    unsent = unsent.where(deliveries.c.destination == destination, deliveries.c.state.in_((WAITING, DEAD)))
+    sent_at = sa.select(sa.func.max(deliveries.c.next_attempt_at))
+    sent_at = sent_at.where(deliveries.c.destination == destination, deliveries.c.state == SENT)
+    refused_at = sa.select(sa.func.max(attempts.attempted_at)).where(attempts.delivery_id.in_(unsent), ~unanswered)
+    answered_at = max(connection.execute(query).scalar_one() or 0.0 for query in (sent_at, refused_at))
+    query = sa.select(attempts.attempted_at).distinct()
+    query = query.where(attempts.delivery_id.in_(unsent), unanswered, attempts.attempted_at > answered_at)
+    query = query.order_by(attempts.attempted_at.desc()).limit(_REMEMBERED_FAILURES)
+    return connection.execute(query).scalars().all()
+
+
+def _untried() -> sa.ColumnElement[bool]:
+    """Tell the deliveries that were not tried since they were queued or put back."""
+    return deliveries.c.next_attempt_at == deliveries.c.created_at
+
+
+def _outcome(
+    connection: sa.Connection,
+    row: sa.Row[tuple[object, ...]],
+    delivery: Delivery,
+    retry: RetrySettings,
+    now: float,
+    random: Callable[[], float],
+) -> tuple[str, float]:
+    """Return the new state and when to try again."""
+    if delivery.succeeded:
+        return SENT, now
+    if now - row.created_at >= retry.give_up_after_s:
+        return DEAD, now
+    tried = sa.select(sa.func.count()).where(
+        delivery_attempts.c.delivery_id == delivery.delivery_id, delivery_attempts.c.attempted_at >= row.created_at
+    )
+    return WAITING, now + next_attempt(connection.execute(tried).scalar_one(), retry, random)
+
+
+def _release_others(connection: sa.Connection, destination: str, now: float) -> None:
+    """Bring forward what waits only because the destination didn't answer: it does now."""
+    connection.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.destination == destination, deliveries.c.state == WAITING)
+        .where(deliveries.c.next_attempt_at > now, deliveries.c.last_status.is_(None), deliveries.c.attempts > 0)
+        .values(next_attempt_at=now)
+    )
+
+
+def _attempt_facts(delivery: Delivery, number: int, state: str, next_attempt_at: float) -> dict[str, object]:
+    return {
+        "delivery_id": delivery.delivery_id,
+        "destination": delivery.destination,
+        "attempt": number,
+        "sop_class_uid": delivery.sop_class_uid,
+        "status": None if delivery.status is None else f"0x{delivery.status:04X}",
+        "comment": delivery.comment,
+        "next_attempt_at": audit.timestamp(next_attempt_at) if state == WAITING else None,
+    }
+
+
+def _event(
+    connection: sa.Connection,
+    kind: str,
+    row: sa.Row[tuple[object, ...]],
+    ae_title: str,
+    payload: dict[str, object],
+) -> AuditEvent:
+    """Build an event about a delivery, with the patient and the order so that auditors find it by them."""
+    query = sa.select(instances.c.patient_id, instances.c.accession_number)
+    query = query.where(instances.c.study_instance_uid == row.study_instance_uid).limit(1)
+    study = connection.execute(query).first()
+    return AuditEvent(
+        kind=kind,
+        study_instance_uid=row.study_instance_uid,
+        sop_instance_uid=row.report_uid,
+        patient_id=study.patient_id if study else "",
+        accession_number=study.accession_number if study else "",
+        ae_title=ae_title,
+        payload=payload,
+    )
