@@ -55,13 +55,13 @@ def build_report(
     dataset = document.header(identity, subject, settings, now)
     labels = [_series_label(number, series, sources) for number, series in enumerate(verdict.series, start=1)]
     groups = GroupBuilder(verdict, settings.uid_root, labels)
-    dataset.update(measurement_report(verdict, settings, identity.device_uid, groups))
+    root = measurement_report(verdict, settings, identity.device_uid, groups)
     dataset.CompletionFlag = "COMPLETE" if is_complete(verdict) else "PARTIAL"
     _add_references(dataset, verdict, sources, settings, predecessor)
     dataset.ContributingEquipmentSequence = document.contributing_equipment(
         _model_devices(verdict, settings.uid_root), settings, identity, now
     )
-    document.set_character_set(dataset, subject)
+    document.finish(dataset, root, subject)
     return _store(dataset, verdict, predecessor, output_dir)
 
 

@@ -42,7 +42,7 @@ def decode(value: bytes, terms: tuple[str, ...] | None, *, person_name: bool = F
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
-            text = decode_bytes(value, _codecs(terms), set(delimiters))
+            text = decode_bytes(value, codecs(terms), set(delimiters))
         except (UnicodeError, LookupError):
             return _guess(value)
     return text if "\ufffd" not in text else _guess(value)
@@ -55,7 +55,8 @@ def _guess(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def _codecs(terms: tuple[str, ...]) -> list[str]:
+def codecs(terms: tuple[str, ...]) -> list[str]:
+    """Return the Python codecs of ``terms``."""
     return list(convert_encodings(list(terms) or [""]))
 
 
@@ -68,6 +69,11 @@ def choose(terms: tuple[str, ...] | None, texts: Iterable[str]) -> tuple[str, ..
     return next((each for each in candidates if all(_fits(text, each) for text in foreign)), UTF_8)
 
 
+def encode(text: str, terms: tuple[str, ...]) -> bytes:
+    """Encode ``text``, which fits in ``terms`` (see ``choose``)."""
+    return text.encode("ascii") if text.isascii() else encode_string(text, codecs(terms))
+
+
 def _is_defined(terms: tuple[str, ...]) -> bool:
     if _NOT_DEFINED_TERMS.intersection(terms):
         return False
@@ -77,10 +83,10 @@ def _is_defined(terms: tuple[str, ...]) -> bool:
 
 
 def _fits(text: str, terms: tuple[str, ...]) -> bool:
-    codecs = _codecs(terms)
+    names = codecs(terms)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
-            return decode_bytes(encode_string(text, codecs), codecs, set(TEXT_VR_DELIMS)) == text
+            return decode_bytes(encode_string(text, names), names, set(TEXT_VR_DELIMS)) == text
         except (UnicodeError, LookupError, ValueError):
             return False

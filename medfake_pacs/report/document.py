@@ -7,21 +7,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from pydicom.charset import default_encoding
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from medfake_pacs.entities import ModelIdentity
-from medfake_pacs.report import charset, sanitise, scheme
-from medfake_pacs.report.content import code_item, uid_element
+from medfake_pacs.report import charset, content, sanitise, scheme
+from medfake_pacs.report.content import Item
+from medfake_pacs.report.encoding import TreeEncoder
 from medfake_pacs.report.scheme import Concept
 from medfake_pacs.report.settings import ReportSettings
 from medfake_pacs.report.subject import TYPE_2, Subject
 
 SERIES_DESCRIPTION = "Image authenticity (AI) - research use, not for diagnosis"
 PROCESSING_EQUIPMENT = Concept("109102", "DCM", "Processing Equipment")
+_CONTENT_SEQUENCE = Tag("ContentSequence")
 _LONG, _SHORT = 64, 16
 
 
@@ -81,8 +84,17 @@ _FIELDS = {
 
 
 def _set_uid(dataset: Dataset, keyword: str, uid: str) -> None:
-    element = uid_element(Tag(keyword), uid)
-    dataset[element.tag] = element
+    # A received UID has to be repeated as it is, even where it is malformed: pydicom would warn of it.
+    dataset[keyword] = DataElement(Tag(keyword), "UI", uid, validation_mode=IGNORE)
+
+
+def code_item(concept: Concept) -> Dataset:
+    """Return one item of a code sequence (PS3.3 8.1)."""
+    item = Dataset()
+    item.CodeValue = concept.value
+    item.CodingSchemeDesignator = concept.scheme
+    item.CodeMeaning = concept.meaning
+    return item
 
 
 def _in_zone(now: datetime, offset: str) -> datetime:
@@ -173,25 +185,26 @@ def evidence(study_instance_uid: str, references: Iterator[Reference]) -> list[D
     return [study]
 
 
-def set_character_set(dataset: Dataset, subject: Subject) -> None:
-    """Declare the sources' character set where all of the report's text fits in it, else UTF-8."""
-    terms = charset.choose(subject.character_set, _texts(dataset))
+def finish(dataset: Dataset, root: Item, subject: Subject) -> None:
+    """Add the content tree, and declare a character set that all text fits in: the sources', else UTF-8."""
+    terms = charset.choose(subject.character_set, (*_texts(dataset), *content.texts(root)))
     if terms:
         dataset.SpecificCharacterSet = terms[0] if len(terms) == 1 else list(terms)
+    dataset.ValueType = "CONTAINER"
+    dataset.ContinuityOfContent = "SEPARATE"
+    dataset.ConceptNameCodeSequence = [code_item(root.name)]
+    identification = Dataset()
+    identification.MappingResource = "DCMR"
+    identification.TemplateIdentifier = root.value.identifier
+    dataset.ContentTemplateSequence = [identification]
+    value = TreeEncoder(terms).sequence_value(root.children)
+    dataset[_CONTENT_SEQUENCE] = RawDataElement(_CONTENT_SEQUENCE, "SQ", len(value), value, 0, False, True)
+    # Says that the tree is encoded already, so that pydicom writes it as it is.
+    names = charset.codecs(terms) if terms else default_encoding
+    dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True, character_encoding=names)
 
 
 def _texts(dataset: Dataset) -> Iterator[str]:
-    for element in dataset:
-        if element.VR == "SQ" and element.keyword != "ContentSequence":
-            for item in element.value:
-                yield from _texts(item)
-        elif element.VR in ("LO", "SH", "PN", "ST", "LT", "UT", "UC"):
+    for element in dataset.iterall():
+        if element.VR in ("LO", "SH", "PN", "ST", "UT"):
             yield str(element.value or "")
-    yield from _content_texts(dataset)
-
-
-def _content_texts(item: Dataset) -> Iterator[str]:
-    if "TextValue" in item:
-        yield item.TextValue
-    for child in item.get("ContentSequence", ()):
-        yield from _content_texts(child)

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
-
 from medfake_pacs.entities import ImageFinding, ModelIdentity, Region, SeriesVerdict, Verdict, VerdictLabel
 from medfake_pacs.report import content, sanitise, scheme, wording
+from medfake_pacs.report.content import Item
 from medfake_pacs.report.scheme import Concept
 from medfake_pacs.report.uids import derive_uid
 
@@ -36,7 +35,7 @@ class _Group:
     counts: tuple[tuple[Concept, int], ...] = ()
     evaluations: tuple[tuple[Concept, Concept], ...] = ()
     comment: str = ""
-    sources: tuple[Dataset, ...] = ()
+    sources: tuple[Item, ...] = ()
     model: ModelIdentity | None = None
     template: str = _IMAGE_GROUP
 
@@ -48,10 +47,10 @@ class GroupBuilder:
         self._verdict = verdict
         self._uid_root = uid_root
         self._series_labels = series_labels
-        self._algorithms: dict[str, list[Dataset]] = {}
+        self._algorithms: dict[str, list[Item]] = {}
         self._occurrences: dict[str, int] = {}
 
-    def build(self) -> Iterator[Dataset]:
+    def build(self) -> Iterator[Item]:
         """Yield the study's group, then each series' group followed by those of its images and regions."""
         yield self._encode(_study_group(self._verdict))
         for label, series in zip(self._series_labels, self._verdict.series, strict=True):
@@ -61,7 +60,7 @@ class GroupBuilder:
             for finding in filter(wording.is_mentioned, series.findings):
                 yield from self._image_groups(label, series, finding)
 
-    def _image_groups(self, label: str, series: SeriesVerdict, finding: ImageFinding) -> Iterator[Dataset]:
+    def _image_groups(self, label: str, series: SeriesVerdict, finding: ImageFinding) -> Iterator[Item]:
         uid = finding.attributes.sop_instance_uid
         occurrence = self._occurrences.get(uid, 0)
         self._occurrences[uid] = occurrence + 1
@@ -70,7 +69,7 @@ class GroupBuilder:
             group = _region_group(label, series, finding, (occurrence, number))
             yield self._encode(group, _region_item(finding, frame, region))
 
-    def _encode(self, group: _Group, region: Dataset | None = None) -> Dataset:
+    def _encode(self, group: _Group, region: Item | None = None) -> Item:
         items = [
             content.text(content.HAS_OBS_CONTEXT, TRACKING_IDENTIFIER, group.name),
             content.uidref(content.HAS_OBS_CONTEXT, TRACKING_UID, self._tracking_uid(group)),
@@ -91,13 +90,13 @@ class GroupBuilder:
     def _tracking_uid(self, group: _Group) -> str:
         return derive_uid(self._uid_root, "tracking", self._verdict.study_instance_uid, *group.tracking)
 
-    def _algorithm(self, model: ModelIdentity) -> list[Dataset]:
+    def _algorithm(self, model: ModelIdentity) -> list[Item]:
         if model.sha256 not in self._algorithms:
             self._algorithms[model.sha256] = list(algorithm_identification(model))
         return self._algorithms[model.sha256]
 
 
-def algorithm_identification(model: ModelIdentity) -> Iterator[Dataset]:
+def algorithm_identification(model: ModelIdentity) -> Iterator[Item]:
     """Yield the items that say which model it was and how it was set (TID 4019)."""
     yield content.text(content.HAS_CONCEPT_MOD, ALGORITHM_NAME, sanitise.paragraph(model.name) or "unnamed")
     yield content.text(content.HAS_CONCEPT_MOD, ALGORITHM_VERSION, sanitise.paragraph(model.version) or "unknown")
@@ -107,7 +106,7 @@ def algorithm_identification(model: ModelIdentity) -> Iterator[Dataset]:
     yield content.code(content.HAS_CONCEPT_MOD, ALGORITHM_FAMILY, ARTIFICIAL_INTELLIGENCE)
 
 
-def _numbers(group: _Group) -> Iterator[Dataset]:
+def _numbers(group: _Group) -> Iterator[Item]:
     if group.probability is not None:
         yield content.number(scheme.PROBABILITY_OF_FAKE, group.probability, content.NO_UNITS)
     if group.score is not None:
@@ -187,7 +186,7 @@ def _region_group(label: str, series: SeriesVerdict, finding: ImageFinding, plac
     )
 
 
-def _region_item(finding: ImageFinding, frame: int, region: Region) -> Dataset:
+def _region_item(finding: ImageFinding, frame: int, region: Region) -> Item:
     left, top = float(max(region.x, 0)), float(max(region.y, 0))
     right, bottom = left + max(region.width, 1), top + max(region.height, 1)
     corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
@@ -213,13 +212,13 @@ def _evaluations(
     return tuple(evaluations)
 
 
-def _references(findings: Iterable[ImageFinding]) -> tuple[Dataset, ...]:
+def _references(findings: Iterable[ImageFinding]) -> tuple[Item, ...]:
     """Refer to each image once, also where two objects came under one UID."""
     once = {finding.attributes.sop_instance_uid: finding for finding in findings}
     return tuple(_reference(finding) for finding in once.values())
 
 
-def _reference(finding: ImageFinding, frames: Sequence[int] = (), relationship: str = content.CONTAINS) -> Dataset:
+def _reference(finding: ImageFinding, frames: Sequence[int] = (), relationship: str = content.CONTAINS) -> Item:
     attributes = finding.attributes
     shown = frames if attributes.number_of_frames > 1 else ()
     return content.image(relationship, attributes.sop_class_uid, attributes.sop_instance_uid, shown)

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from pydicom.dataset import Dataset
-
 from medfake_pacs.entities import SeriesVerdict, Verdict
 from medfake_pacs.report import content, sanitise
+from medfake_pacs.report.content import Item
 from medfake_pacs.report.groups import GroupBuilder
 from medfake_pacs.report.scheme import Concept
 from medfake_pacs.report.settings import ReportSettings
@@ -44,7 +43,7 @@ _MODALITIES = {
 _OTHER_MODALITY = Concept("OT", "DCM", "Other Modality")
 
 
-def measurement_report(verdict: Verdict, settings: ReportSettings, device_uid: str, groups: GroupBuilder) -> Dataset:
+def measurement_report(verdict: Verdict, settings: ReportSettings, device_uid: str, groups: GroupBuilder) -> Item:
     """Return the root content item of the report."""
     items = [
         content.code(content.HAS_CONCEPT_MOD, LANGUAGE, Concept(settings.language, "RFC5646", "English")),
@@ -56,7 +55,7 @@ def measurement_report(verdict: Verdict, settings: ReportSettings, device_uid: s
     return content.container("", TITLE, items, template="1500")
 
 
-def _device_observer(settings: ReportSettings, device_uid: str) -> Iterator[Dataset]:
+def _device_observer(settings: ReportSettings, device_uid: str) -> Iterator[Item]:
     """Say that a device made the report, and which (TID 1001, 1002, 1004)."""
     yield content.code(content.HAS_OBS_CONTEXT, OBSERVER_TYPE, DEVICE)
     yield content.uidref(content.HAS_OBS_CONTEXT, DEVICE_UID, device_uid)
@@ -78,7 +77,7 @@ def _procedures(verdict: Verdict) -> tuple[Concept, ...]:
     return tuple(found) or (IMAGING_PROCEDURE,)
 
 
-def _image_library(verdict: Verdict) -> Iterator[Dataset]:
+def _image_library(verdict: Verdict) -> Iterator[Item]:
     """List every image once, a group for each series (TID 1600, 1601)."""
     seen: set[str] = set()
     groups = [group for series in verdict.series if (group := _library_group(series, seen)) is not None]
@@ -86,7 +85,7 @@ def _image_library(verdict: Verdict) -> Iterator[Dataset]:
         yield content.container(content.CONTAINS, IMAGE_LIBRARY, groups)
 
 
-def _library_group(series: SeriesVerdict, seen: set[str]) -> Dataset | None:
+def _library_group(series: SeriesVerdict, seen: set[str]) -> Item | None:
     meaning = _MODALITIES.get(series.modality)
     modality = Concept(series.modality, "DCM", meaning) if meaning else _OTHER_MODALITY
     items = [content.code(content.HAS_ACQ_CONTEXT, MODALITY, modality)]
