@@ -1,0 +1,84 @@
+"""The OpenVINO engine: the CPU's way.
+
+The torch module is converted once, in a process of its own, so that the worker never imports torch. What it
+leaves in the cache is keyed by the weights' digest, tile and OpenVINO version; compiled blobs are beside it.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from medfake_pacs.classifier.bundle import Bundle
+from medfake_pacs.errors import MedfakeError
+
+_CONVERSION_TIMEOUT_S = 600
+
+
+class ConversionError(MedfakeError):
+    """The network could not be converted or compiled for this machine."""
+
+
+class OpenVinoEngine:
+    """A compiled model with static shape (1, C, T, T) and as many requests in flight as the device wants."""
+
+    def __init__(self, bundle: Bundle, *, threads: int, cache_dir: Path) -> None:
+        core = ov.Core()
+        bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        options: dict[str, object] = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            "CACHE_DIR": str(cache_dir / "compiled"),
+        }
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._compiled = core.compile_model(str(converted(bundle, cache_dir)), "CPU", options)
+        except RuntimeError as error:
+            raise ConversionError(str(error)) from error
+        self._side = bundle.card.tile.size // 32
+        self.name = "openvino-bf16" if bf16 else "openvino-f32"
+
+    def run(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits (N, T/32, T/32) of tiles (N, C, T, T)."""
+        result = np.empty((len(tiles), self._side, self._side), np.float32)
+
+        def keep(request: ov.InferRequest, number: int) -> None:
+            result[number] = request.get_output_tensor().data[0]
+
+        queue = ov.AsyncInferQueue(self._compiled)
+        queue.set_callback(keep)
+        for number, tile in enumerate(tiles):
+            queue.start_async({0: tile[None]}, number)
+        queue.wait_all()
+        return result
+
+
+def converted(bundle: Bundle, cache_dir: Path) -> Path:
+    """The converted model's .xml in the cache, made where it is missing.
+
+    Raises: ConversionError with the last line of what the conversion said.
+    """
+    version = ov.__version__.replace("/", "-")
+    directory = cache_dir / f"{bundle.card.weights_sha256[:32]}-{bundle.card.tile.size}-openvino-{version}"
+    path = directory / "model.xml"
+    if path.exists():
+        return path
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "medfake_pacs.classifier.convert", str(bundle.directory), str(directory)]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=_CONVERSION_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConversionError(str(error)) from error
+    if done.returncode or not path.exists():
+        lines = done.stderr.strip().splitlines() or ["no output"]
+        raise ConversionError(lines[-1])
+    return path

@@ -1,0 +1,109 @@
+"""From frames to scores: domain check, preparation, tiles, engine, pooling, regions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import find_objects, label
+
+from medfake_pacs.classifier.bundle import DOMAIN_PREFIX, Bundle
+from medfake_pacs.classifier.card import Card
+from medfake_pacs.classifier.domain import DomainCheck
+from medfake_pacs.classifier.engines import open_engine
+from medfake_pacs.classifier.tiling import CELL_PX, assemble, cut
+from medfake_pacs.entities import DecodedFrame, FrameScore, Region
+
+Array = npt.NDArray[np.float32]
+Preparer = Callable[[Mapping[str, Any]], Callable[[Array], Array]]
+_MAX_REGIONS = 5
+
+
+class Engine(Protocol):
+    """What runs the network: tiles (N, C, T, T) float32 to logits (N, T/32, T/32) float32."""
+
+    name: str
+
+    def run(self, tiles: Array) -> Array:
+        """Scores all tiles; the order is kept."""
+
+
+class Classifier:
+    """A bundle with its engine. Frames go in at native resolution, scores come out in the same order."""
+
+    def __init__(
+        self, bundle: Bundle, *, preparer: Preparer, device: str = "auto", threads: int = 0, cache_dir: Path | str
+    ) -> None:
+        """Opens the engine.
+
+        ``preparer`` makes, from the card's "preprocessing", the function that turns a frame (H, W) in modality
+        units into input channels (C, H, W): ``medfake_pacs.pixels.preparer``. ``device``: auto, cpu, torch-cpu,
+        cuda. ``threads``: 0 leaves it to the engine. ``cache_dir`` keeps converted and compiled models.
+
+        Raises: BundleError when the weights don't fit the card's network.
+        """
+        self.card: Card = bundle.card
+        self.model_sha256 = bundle.model_sha256
+        self._domain = DomainCheck(bundle.card.domain, bundle.tensors(DOMAIN_PREFIX))
+        self._prepare = preparer(bundle.card.preprocessing)
+        self._engine: Engine = open_engine(bundle, device=device, threads=threads, cache_dir=Path(cache_dir))
+        self.engine: str = self._engine.name
+
+    def score_frames(self, frames: Sequence[DecodedFrame]) -> tuple[FrameScore, ...]:
+        """Scores frames in modality units. A frame outside the card's domain isn't run: its score is 0."""
+        objections = [self._domain.objection(frame.values) for frame in frames]
+        maps = self.maps([frame.values for frame, why in zip(frames, objections, strict=True) if not why])
+        remaining = iter(maps)
+        scores = []
+        for frame, why in zip(frames, objections, strict=True):
+            if why:
+                scores.append(FrameScore(frame_number=frame.frame_number, score=0.0, outside_domain=why))
+                continue
+            logits = next(remaining)
+            scores.append(
+                FrameScore(
+                    frame_number=frame.frame_number,
+                    score=pooled(logits, self.card.pooling.top_k_positions),
+                    regions=regions(logits, frame.values.shape, self.card),
+                )
+            )
+        return tuple(scores)
+
+    def maps(self, frames: Sequence[Array]) -> list[Array]:
+        """The maps of logits, one cell for 32×32 pixels, of frames (H, W); no domain check."""
+        if not frames:
+            return []
+        pieces = [cut(self._prepare(frame), self.card.tile) for frame in frames]
+        logits = self._engine.run(np.concatenate([tiles for tiles, _ in pieces]))
+        result, start = [], 0
+        for frame, (tiles, where) in zip(frames, pieces, strict=True):
+            result.append(assemble(logits[start : start + len(tiles)], where, (frame.shape[0], frame.shape[1])))
+            start += len(tiles)
+        return result
+
+
+def pooled(logits: Array, positions: int) -> float:
+    """The mean of the ``positions`` highest logits of a map, or of all where there are fewer."""
+    flat = np.sort(logits, axis=None)
+    return float(flat[-min(positions, flat.size) :].mean())
+
+
+def regions(logits: Array, shape: Sequence[int], card: Card) -> tuple[Region, ...]:
+    """Rectangles around connected cells whose own calibrated probability is above one half; five at most."""
+    hot = card.calibration.slope * logits + card.calibration.intercept > 0
+    numbered, _ = label(hot, structure=np.ones((3, 3)))
+    found = []
+    for number, box in enumerate(find_objects(numbered), start=1):
+        rows, columns = box
+        top, left = rows.start * CELL_PX, columns.start * CELL_PX
+        found.append(
+            Region(
+                x=left,
+                y=top,
+                width=min(columns.stop * CELL_PX, shape[1]) - left,
+                height=min(rows.stop * CELL_PX, shape[0]) - top,
+                score=float(logits[numbered == number].max()),
+            )
+        )
+    return tuple(sorted(found, key=lambda region: -region.score)[:_MAX_REGIONS])

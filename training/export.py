@@ -1,0 +1,80 @@
+"""A checkpoint as a bundle: weights.safetensors (fp16) and card.json."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from training import domain
+from training.configuration import Configuration
+from training.setting import Setting
+
+FORMAT = 1
+
+
+def write_bundle(setting: Setting, checkpoint: Path, directory: Path, *, version: str) -> None:
+    """Writes the weights of a checkpoint and a card that is not calibrated yet."""
+    configuration = setting.configuration
+    side, overlap = (288, 64) if configuration.sampling.hounsfield else (224, 64)
+    bounds, tensors = domain.fit(
+        [sample.image for sample in setting.split.train],
+        [sample.image for sample in setting.split.validation],
+        hounsfield=configuration.sampling.hounsfield,
+        tile_px=side,
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = directory / "weights.safetensors"
+    save_file({**network_tensors(checkpoint), **tensors}, weights)
+    card = {
+        "format": FORMAT,
+        "name": configuration.name,
+        "version": version,
+        "modality": configuration.modality,
+        "description": "",
+        "network": {"backbone": configuration.backbone, "in_channels": len(configuration.preprocessing.channels)},
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "preprocessing": configuration.preprocessing_source,
+        "tile": {"size": side, "overlap": overlap},
+        "pooling": {
+            "top_k_positions": configuration.training.top_positions,
+            "contiguous_k": 3 if configuration.sampling.hounsfield else 1,
+        },
+        "calibration": {"slope": 1.0, "intercept": 0.0},
+        "thresholds": {"real_below": 0.5, "fake_above": 0.9},
+        "domain": domain.as_mapping(bounds),
+    }
+    write_card(directory, card)
+
+
+def write_card(directory: Path, card: Mapping[str, Any]) -> None:
+    """Writes card.json."""
+    (directory / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_card(directory: Path) -> dict[str, Any]:
+    """The card as plain data, to be changed and written again."""
+    return json.loads((directory / "card.json").read_text(encoding="utf-8"))
+
+
+def network_tensors(checkpoint: Path) -> dict[str, np.ndarray]:
+    """The averaged weights of a checkpoint: kernels in fp16, everything else as it is."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+    return {name: (value.half() if value.ndim > 1 else value).contiguous().numpy() for name, value in state.items()}
+
+
+def plain(configuration: Configuration) -> dict[str, Any]:
+    """What a card says of how its model was trained."""
+    training = configuration.training
+    return {
+        "families": list(configuration.families),
+        "held_out_families": list(configuration.held_out_families),
+        "pairs_per_step": training.pairs,
+        "crops_px": [side for _, side in training.phases],
+        "learning_rate": training.learning_rate,
+        "seed": configuration.seed,
+    }
