@@ -3,6 +3,19 @@
 from medfake_pacs.audit.anchor import Anchor, read_anchors, write_anchor
 from medfake_pacs.audit.canonical import storable
 from medfake_pacs.audit.chain import append, timestamp
+from medfake_pacs.audit.query import AuditFilter, AuditRow, query
 from medfake_pacs.audit.verify import Verification, verify
 
-__all__ = ["Anchor", "Verification", "append", "read_anchors", "storable", "timestamp", "verify", "write_anchor"]
+__all__ = [
+    "Anchor",
+    "AuditFilter",
+    "AuditRow",
+    "Verification",
+    "append",
+    "query",
+    "read_anchors",
+    "storable",
+    "timestamp",
+    "verify",
+    "write_anchor",
+]

@@ -53,6 +53,7 @@ def verify(connection: sa.Connection, anchor_file: Path | None = None) -> Verifi
     try:
         anchors = read_anchors(anchor_file) if anchor_file else ()
         _check_rows(connection, progress, anchors)
+        _check_indices(connection)
         _check_tail(progress, anchors)
     except _BrokenError as broken:
         return progress.result(ok=False, first_broken_seq=broken.seq, reason=str(broken))
@@ -105,6 +106,18 @@ def _check_tail(progress: _Progress, anchors: tuple[Anchor, ...]) -> None:
         if anchor.seq > progress.rows:
             reason = f"the log ends at row {progress.rows}, but row {anchor.seq} was anchored at {anchor.time}"
             raise _BrokenError(progress.rows + 1, reason)
+
+
+def _check_indices(connection: sa.Connection) -> None:
+    """Check that SQLite's indices agree with the rows: a query finds what an index lists."""
+    if connection.dialect.name != "sqlite":
+        return
+    try:
+        problem = connection.exec_driver_sql(f"PRAGMA integrity_check('{audit_events.name}')").scalars().first()
+    except sa.exc.DatabaseError as error:
+        problem = str(error.orig)
+    if problem != "ok":
+        raise AuditError(f"the database file is damaged: {problem}")
 
 
 def _rows(connection: sa.Connection) -> Iterator[dict[str, Any]]:

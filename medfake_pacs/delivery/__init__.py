@@ -1,5 +1,6 @@
 """Send reports to the destinations: Storage SCU, durable queue with backoff, circuit breaker, dead letters."""
 
+from medfake_pacs.delivery.listing import Attempt, ListedDelivery, listing
 from medfake_pacs.delivery.queue import DueDelivery, circuit_of, due, enqueue, record, retry
 from medfake_pacs.delivery.retrying import Circuit, CircuitState, circuit, next_attempt
 from medfake_pacs.delivery.storage_scu import OutgoingReport, send_batch
@@ -7,9 +8,11 @@ from medfake_pacs.delivery.tls import client_context
 from medfake_pacs.delivery.verification_scu import echo
 
 __all__ = [
+    "Attempt",
     "Circuit",
     "CircuitState",
     "DueDelivery",
+    "ListedDelivery",
     "OutgoingReport",
     "circuit",
     "circuit_of",
@@ -17,6 +20,7 @@ __all__ = [
     "due",
     "echo",
     "enqueue",
+    "listing",
     "next_attempt",
     "record",
     "retry",

@@ -15,7 +15,7 @@ from medfake_pacs import audit
 from medfake_pacs.config import RetrySettings
 from medfake_pacs.database.engine import insert_into
 from medfake_pacs.database.tables import deliveries, delivery_attempts, instances, reports
-from medfake_pacs.delivery.retrying import Circuit, CircuitState, circuit, next_attempt
+from medfake_pacs.delivery.retrying import FAILURES_TO_OPEN, Circuit, CircuitState, circuit, next_attempt
 from medfake_pacs.entities import AuditEvent, Delivery, Report
 from medfake_pacs.errors import DeliveryError
 
@@ -119,7 +119,7 @@ def record(
     number = delivery.attempt or row.attempts + 1
     if row.state == SENT or number <= row.attempts:
         return
-    back_again = delivery.succeeded and bool(_unanswered_attempts(connection, delivery.destination))
+    back_again = delivery.succeeded and len(_unanswered_attempts(connection, delivery.destination)) >= FAILURES_TO_OPEN
     connection.execute(
         sa.insert(delivery_attempts).values(
             delivery_id=delivery.delivery_id,
