@@ -21,6 +21,9 @@ from medfake_pacs.pixels.limits import PixelLimits
 
 def main() -> int:
     """Serve requests until the parent closes the pipe; returns the exit status."""
+    # A stop of the whole service must not cost an image: the parent decides, and closes the pipe when it goes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     requests, replies = _private_pipes()
     warnings.simplefilter("ignore")
     limits = PixelLimits(**_read(requests)["limits"])

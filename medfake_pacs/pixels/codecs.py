@@ -13,12 +13,12 @@ from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import UID
 
 from medfake_pacs.errors import PixelError
-from medfake_pacs.pixels.codestream import check_codestream
+from medfake_pacs.pixels.codestream import check_codestream, is_cut_off
 from medfake_pacs.pixels.fragments import frame_fragments, read_frame
 from medfake_pacs.pixels.header import PixelModule
 from medfake_pacs.pixels.library import library_call
 from medfake_pacs.pixels.source import Source
-from medfake_pacs.pixels.syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TransferSyntax
+from medfake_pacs.pixels.syntaxes import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, TransferSyntax
 
 StoredFrame = tuple[npt.NDArray[Any], str]
 
@@ -37,15 +37,38 @@ def stored_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -
 
 
 def _native_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -> Iterator[StoredFrame]:
-    decoder = get_decoder(UID(_plain(syntax)))
-    options = _options(module, source.element.keyword)
-    options["pixel_vr"] = source.element.vr
     for index in range(module.number_of_frames):
         with library_call("the pixel data can't be read"):
-            source.file.seek(source.element.offset)
-            values, properties = decoder.as_array(source.file, index=index, raw=True, view_only=True, **options)
-            frame = _finished(values, module)
-        yield frame, str(properties["photometric_interpretation"])
+            if module.bits_allocated == 1:
+                stored, photometric = _unpacked_frame(source, module, index), module.photometric_interpretation
+            else:
+                stored, photometric = _native_frame(source, syntax, module, index)
+        yield stored, photometric
+
+
+def _native_frame(source: Source, syntax: TransferSyntax, module: PixelModule, index: int) -> StoredFrame:
+    options = _options(module, source.element.keyword)
+    options["pixel_vr"] = source.element.vr
+    # Where pydicom must change the values it can't give a view of the file's bytes, and logs that it was asked to.
+    plain = syntax.uid != EXPLICIT_VR_BIG_ENDIAN and not module.subsampled
+    options["view_only"] = plain and (module.floating or module.bits_stored == module.bits_allocated)
+    source.file.seek(source.element.offset)
+    decoder = get_decoder(UID(_plain(syntax)))
+    values, properties = decoder.as_array(source.file, index=index, raw=True, **options)
+    return _finished(values, module), str(properties["photometric_interpretation"])
+
+
+def _unpacked_frame(source: Source, module: PixelModule, index: int) -> npt.NDArray[np.uint8]:
+    """Unpack a frame of single bits, which may start and end within a byte (PS3.5 8.1.1).
+
+    pydicom's decoder reads a byte too few for a frame that straddles one more byte than it has bits for.
+    """
+    count = module.pixels_per_frame
+    first, start = divmod(index * count, 8)
+    source.file.seek(source.element.offset + first)
+    packed = np.frombuffer(source.file.read((start + count + 7) // 8), dtype=np.uint8)
+    bits = np.unpackbits(packed, bitorder="little")[start : start + count]
+    return np.ascontiguousarray(bits.reshape(module.rows, module.columns))
 
 
 def _encapsulated_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -> Iterator[StoredFrame]:
@@ -53,13 +76,21 @@ def _encapsulated_frames(source: Source, syntax: TransferSyntax, module: PixelMo
         where = f" of frame {number}" if module.number_of_frames > 1 else ""
         data = read_frame(source.file, fragments)
         check_codestream(syntax.family, data, module, where)
-        with library_call(f"the {syntax.name} codestream{where} can't be decoded"):
-            if syntax.family == "deflate":
-                values, properties = _inflated_frame(data, module)
-            else:
-                values, properties = _codec_frame(data, syntax, module)
-            frame = _finished(values, module)
+        try:
+            with library_call(f"the {syntax.name} codestream{where} can't be decoded"):
+                values, properties = _decoded(data, syntax, module)
+                frame = _finished(values, module)
+        except PixelError as error:
+            if is_cut_off(syntax.family, data):
+                raise PixelError(f"truncated codestream{where}: it has no end marker") from error
+            raise
         yield frame, str(properties["photometric_interpretation"])
+
+
+def _decoded(data: bytes, syntax: TransferSyntax, module: PixelModule) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    if syntax.family == "deflate":
+        return _inflated_frame(data, module)
+    return _codec_frame(data, syntax, module)
 
 
 def _codec_frame(data: bytes, syntax: TransferSyntax, module: PixelModule) -> tuple[npt.NDArray[Any], dict[str, Any]]:

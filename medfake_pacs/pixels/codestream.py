@@ -47,6 +47,11 @@ def check_codestream(family: str, data: bytes, module: PixelModule, where: str =
         )
 
 
+def is_cut_off(family: str, data: bytes) -> bool:
+    """Tell whether a codestream lacks the marker that ends it: EOI of JPEG, EOC of JPEG 2000, both FFD9."""
+    return family in ("jpeg", "jpeg2000") and not data.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
 def jpeg_frame(data: bytes) -> Frame:
     """Return the frame header of JPEG or JPEG-LS (ISO/IEC 10918-1 B.2.2, ISO/IEC 14495-1 C.2.2).
 

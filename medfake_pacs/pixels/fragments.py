@@ -13,7 +13,8 @@ from medfake_pacs.pixels.source import Source
 
 _ITEM = (0xFFFE, 0xE000)
 _SEQUENCE_DELIMITER = (0xFFFE, 0xE0DD)
-_FRAGMENTS_PER_FRAME = 4096
+_FRAGMENTS_PER_FRAME = 64
+_FRAGMENTS_ANYWAY = 65536
 _STARTS = (b"\xff\xd8", b"\xff\x4f", b"\x00\x00\x00\x0c")
 
 
@@ -34,9 +35,9 @@ def frame_fragments(source: Source, module: PixelModule) -> list[list[Fragment]]
     with library_call("the encapsulated pixel data can't be parsed"):
         file, element = source.file, source.element
         file.seek(element.offset)
-        table, first = _offset_table(file, element.available)
+        table, first = _offset_table(file, element.available, module.number_of_frames)
         end = element.offset + element.available
-        fragments = _walk(file, end, module.number_of_frames * _FRAGMENTS_PER_FRAME)
+        fragments = _walk(file, end, module.number_of_frames * _FRAGMENTS_PER_FRAME + _FRAGMENTS_ANYWAY)
         extended = source.dataset.get("ExtendedOffsetTable")
         if isinstance(extended, bytes) and len(extended) >= 8:
             table = struct.unpack(f"<{len(extended) // 8}Q", extended[: len(extended) // 8 * 8])
@@ -67,7 +68,7 @@ def _item(file: BinaryIO) -> tuple[tuple[int, int], int] | None:
     return (group, element), length
 
 
-def _offset_table(file: BinaryIO, available: int) -> tuple[Sequence[int], int]:
+def _offset_table(file: BinaryIO, available: int, frames: int) -> tuple[Sequence[int], int]:
     """Return the Basic Offset Table and the position that its offsets count from (PS3.5 A.4)."""
     item = _item(file)
     if item is None:
@@ -77,8 +78,9 @@ def _offset_table(file: BinaryIO, available: int) -> tuple[Sequence[int], int]:
         raise PixelError("the encapsulated pixel data does not start with an item")
     if length > available:
         raise PixelError(f"truncated pixel data: {available} of {length} bytes of the Basic Offset Table")
-    value = file.read(length)
-    return struct.unpack(f"<{length // 4}L", value[: length // 4 * 4]), file.tell()
+    if length != 4 * frames:  # absent, or of no use; and a hostile one may be as long as the file
+        return (), file.seek(length, os.SEEK_CUR)
+    return struct.unpack(f"<{frames}L", file.read(length)), file.tell()
 
 
 def _walk(file: BinaryIO, end: int, at_most: int) -> list[Fragment]:

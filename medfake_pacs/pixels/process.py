@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 import medfake_pacs
 from medfake_pacs.entities import DecodedFrame, ImageInfo
@@ -24,7 +25,7 @@ from medfake_pacs.pixels import protocol
 from medfake_pacs.pixels.limits import PixelLimits
 
 _PIPE_BYTES = 1 << 20
-_START_TIMEOUT_S = 30.0
+_KEPT_BYTES = str(32 << 20)
 _END_TIMEOUT_S = 2.0
 
 
@@ -58,7 +59,7 @@ class DecoderProcess:
             self._turn += 1
             self._frames_due = 1
             self._time_left_s = self._limits.timeout_s
-            self._request(os.fspath(path))
+            self._request(os.path.abspath(path))
             message, _ = self._reply()
             info = ImageInfo(**message["info"])
             self._frames_due = info.number_of_frames
@@ -96,36 +97,42 @@ class DecoderProcess:
                     return
                 message, payload = self._reply()
                 self._frames_due -= 1
-            values = np.frombuffer(payload, dtype=np.float32).reshape(message["shape"])
+            values = payload.view(np.float32).reshape(message["shape"])
             yield DecodedFrame(frame_number=message["number"], values=values, sha256=message["sha256"])
 
     def _request(self, path: str) -> None:
         if self._child is None or self._child.poll() is not None:
-            self._child = _start(self._limits)
+            self._child = self._started()
         try:
             _write(self._child, protocol.encode({"path": path}))
         except BrokenPipeError:
             self._fail_crashed()
 
-    def _reply(self) -> tuple[dict[str, Any], bytearray]:
+    def _started(self) -> subprocess.Popen[bytes]:
+        try:
+            return _start(self._limits)
+        except OSError as error:
+            raise PixelError(f"the decoder process can't be started: {error.strerror}") from error
+
+    def _reply(self) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return the child's next message; an error message becomes the image's PixelError."""
         size, payload_size = protocol.HEAD.unpack(self._receive(protocol.HEAD.size))
         if size > protocol.MAX_TEXT_BYTES or payload_size > 4 * self._limits.max_pixels_per_frame:
             self._kill()
             raise PixelError("the decoder process sent nonsense")
-        message = protocol.decode(bytes(self._receive(size)))
+        message = protocol.decode(self._receive(size).tobytes())
         if message["kind"] == "error":
             self._frames_due = 0
             raise PixelError(message["reason"])
         return message, self._receive(payload_size)
 
-    def _receive(self, size: int) -> bytearray:
+    def _receive(self, size: int) -> npt.NDArray[np.uint8]:
         assert self._child is not None
         assert self._child.stdout is not None
         descriptor = self._child.stdout.fileno()
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
-        data = bytearray(size)
+        data = np.empty(size, dtype=np.uint8)
         view = memoryview(data)
         while view:
             started = time.monotonic()
@@ -162,6 +169,8 @@ def _start(limits: PixelLimits) -> subprocess.Popen[bytes]:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH", ""))))
     # Thread pools reserve address space per thread, which counts against the child's limit; one frame needs none.
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    # Frames are allocated and freed all the time: keep their pages instead of having the kernel clear new ones.
+    environment |= {"MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES, "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES}
     child = subprocess.Popen(
         [sys.executable, "-m", "medfake_pacs.pixels.child"],
         stdin=subprocess.PIPE,
