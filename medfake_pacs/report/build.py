@@ -1,8 +1,7 @@
 """Build one report: the verdict's content tree, the document around it, and the Part 10 file on disk."""
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -12,14 +11,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medfake_pacs import __version__
-from medfake_pacs.entities import ModelIdentity, Report, SeriesVerdict, Verdict
+from medfake_pacs.entities import ModelIdentity, Report, Verdict
 from medfake_pacs.errors import ReportError
-from medfake_pacs.report import document
-from medfake_pacs.report.document import DocumentIdentity, Reference
+from medfake_pacs.report import document, equipment
+from medfake_pacs.report import sources as received
+from medfake_pacs.report.document import DocumentIdentity
 from medfake_pacs.report.files import write_durably
 from medfake_pacs.report.groups import GroupBuilder
 from medfake_pacs.report.settings import ReportSettings
-from medfake_pacs.report.subject import Subject, raw_value, read_header, read_subject
+from medfake_pacs.report.sources import Reference
+from medfake_pacs.report.subject import raw_value, read_header
 from medfake_pacs.report.tree import measurement_report
 from medfake_pacs.report.uids import UUID_ROOT, derive_uid
 
@@ -41,33 +42,53 @@ def build_report(
 ) -> Report:
     """Write the report on ``verdict`` into ``output_dir`` and return where it is.
 
-    ``sources`` maps the SOP Instance UID of every image received to its Part 10 file. The same arguments
-    give the same bytes, so that a repeated step repeats the same object.
+    ``sources`` maps the SOP Instance UID of every image received to its Part 10 file; a file that is missing
+    or can't be parsed is done without. ``now`` is an aware time; it is written in the time zone that the
+    sources name, else in this machine's. The same arguments give the same bytes, so that a step that runs
+    again makes the same object.
 
     Raises:
-        ReportError: the verdict names no study.
+        ReportError: the verdict names no study, or ``sop_class`` is neither 88.34 nor 88.33.
         OSError: the file could not be written.
     """
     if not verdict.study_instance_uid:
         raise ReportError("the verdict names no study: a report needs a Study Instance UID")
+    if sop_class not in _SOP_CLASSES:
+        raise ReportError(f"no report can be of SOP class {sop_class!r}: choose 88.34 or 88.33")
     identity = _identity(verdict, settings, _SOP_CLASSES[sop_class])
-    subject = _subject(verdict, sources)
+    subject = received.subject_of(verdict, sources)
     dataset = document.header(identity, subject, settings, now)
-    labels = [_series_label(number, series, sources) for number, series in enumerate(verdict.series, start=1)]
-    groups = GroupBuilder(verdict, settings.uid_root, labels)
-    root = measurement_report(verdict, settings, identity.device_uid, groups)
     dataset.CompletionFlag = "COMPLETE" if is_complete(verdict) else "PARTIAL"
-    _add_references(dataset, verdict, sources, settings, predecessor)
-    dataset.ContributingEquipmentSequence = document.contributing_equipment(
-        _model_devices(verdict, settings.uid_root), settings, identity, now
+    if _all_synthetic(verdict):
+        dataset.SyntheticData = "YES"
+    dataset.ContributingEquipmentSequence = equipment.contributing(
+        settings, identity.device_uid, _model_devices(verdict, settings.uid_root), now
     )
-    document.finish(dataset, root, subject)
+    _add_references(dataset, verdict, sources, predecessor)
+    labels = [received.series_label(place, each, sources) for place, each in enumerate(verdict.series, start=1)]
+    groups = GroupBuilder(verdict, settings.uid_root, labels)
+    document.finish(dataset, measurement_report(verdict, settings, identity.device_uid, groups), subject)
     return _store(dataset, verdict, predecessor, output_dir)
 
 
 def is_complete(verdict: Verdict) -> bool:
     """Say whether every image that a model was to assess was assessed; a series without model doesn't count."""
     return all(series.images_scored >= series.images_total for series in verdict.series if series.model is not None)
+
+
+def encode(dataset: Dataset) -> bytes:
+    """Return ``dataset`` as a Part 10 file in Explicit VR Little Endian."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = f"MEDFAKE_{__version__}"[:16]
+    dataset.file_meta = meta
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def _identity(verdict: Verdict, settings: ReportSettings, sop_class_uid: str) -> DocumentIdentity:
@@ -88,52 +109,27 @@ def _model_devices(verdict: Verdict, root: str) -> Mapping[str, ModelIdentity]:
     return {derive_uid(root, "model", model.name, model.version, model.sha256): model for model in models}
 
 
-def _subject(verdict: Verdict, sources: Mapping[str, Path]) -> Subject:
-    """Read the headers; where they tell nothing, fall back on what was recorded at reception."""
-    subject = read_subject(sources.values())
-    if subject.get("PatientID"):
-        return subject
-    return subject
-
-
-def _series_label(ordinal: int, series: SeriesVerdict, sources: Mapping[str, Path]) -> str:
-    """Return the Series Number that viewers show, or the place in this report where there is none."""
-    path = next(
-        (sources[f.attributes.sop_instance_uid] for f in series.findings if f.attributes.sop_instance_uid in sources),
-        None,
-    )
-    header = read_header(path, ["SeriesNumber"]) if path else None
-    number = raw_value(header, "SeriesNumber").strip(b" \0").decode("ascii", "replace") if header is not None else ""
-    return number if re.fullmatch(r"[+-]?\d{1,12}", number) else f"#{ordinal}"
+def _all_synthetic(verdict: Verdict) -> bool:
+    """Say whether the report speaks of nothing but images that are declared synthetic (0008,001C)."""
+    findings = [finding for series in verdict.series for finding in series.findings]
+    return bool(findings) and all(finding.declared_synthetic for finding in findings)
 
 
 def _add_references(
-    dataset: Dataset,
-    verdict: Verdict,
-    sources: Mapping[str, Path],
-    settings: ReportSettings,
-    predecessor: Report | None,
+    dataset: Dataset, verdict: Verdict, sources: Mapping[str, Path], predecessor: Report | None
 ) -> None:
-    evidence = document.evidence(verdict.study_instance_uid, _evidence(verdict, sources))
+    evidence = document.hierarchical(verdict.study_instance_uid, received.references(verdict, sources))
     if evidence:
         dataset.CurrentRequestedProcedureEvidenceSequence = evidence
     if predecessor is not None:
+        header = read_header(predecessor.path, ["SeriesInstanceUID"])
+        series = raw_value(header, "SeriesInstanceUID").strip(b" \0").decode() if header is not None else ""
         reference = Reference(
-            series_instance_uid=dataset.SeriesInstanceUID,
+            series_instance_uid=series or dataset.SeriesInstanceUID,
             sop_class_uid=predecessor.sop_class_uid,
             sop_instance_uid=predecessor.sop_instance_uid,
         )
-        dataset.PredecessorDocumentsSequence = document.evidence(predecessor.study_instance_uid, iter([reference]))
-
-
-def _evidence(verdict: Verdict, sources: Mapping[str, Path]) -> Iterator[Reference]:
-    for series in verdict.series:
-        for finding in series.findings:
-            yield Reference(
-                series_instance_uid=finding.attributes.series_instance_uid,
-                sop_class_uid=finding.attributes.sop_class_uid,
-                sop_instance_uid=finding.attributes.sop_instance_uid,
-            )
+        dataset.PredecessorDocumentsSequence = document.hierarchical(predecessor.study_instance_uid, [reference])
 
 
 def _store(dataset: Dataset, verdict: Verdict, predecessor: Report | None, output_dir: Path) -> Report:
@@ -149,18 +145,3 @@ def _store(dataset: Dataset, verdict: Verdict, predecessor: Report | None, outpu
         sha256=hashlib.sha256(encoded).hexdigest(),
         predecessor_uid=predecessor.sop_instance_uid if predecessor else "",
     )
-
-
-def encode(dataset: Dataset) -> bytes:
-    """Return ``dataset`` as a Part 10 file in Explicit VR Little Endian."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = f"MEDFAKE_{__version__}"[:16]
-    dataset.file_meta = meta
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()

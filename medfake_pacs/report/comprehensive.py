@@ -1,5 +1,6 @@
 """The same report as Comprehensive SR, for destinations that don't take Comprehensive 3D SR."""
 
+from copy import deepcopy
 from pathlib import Path
 
 from pydicom import dcmread
@@ -15,7 +16,7 @@ def as_comprehensive(report: Path | Dataset) -> Dataset:
     The content has no 3D coordinates, so that it is valid as it is. The copy is another instance and has a
     UID of its own, made from the original's; predecessors are named by the UIDs that their copies have.
     """
-    dataset = dcmread(report) if isinstance(report, Path) else _copy(report)
+    dataset = dcmread(report) if isinstance(report, Path) else deepcopy(report)
     if dataset.SOPClassUID != COMPREHENSIVE_3D_SR:
         return dataset
     dataset.SOPClassUID = COMPREHENSIVE_SR
@@ -28,12 +29,6 @@ def as_comprehensive(report: Path | Dataset) -> Dataset:
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     return dataset
-
-
-def _copy(dataset: Dataset) -> Dataset:
-    from copy import deepcopy
-
-    return deepcopy(dataset)
 
 
 def _retype(reference: Dataset) -> None:

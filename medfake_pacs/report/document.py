@@ -3,7 +3,7 @@
 References: PS3.3 A.35.13 (Comprehensive 3D SR IOD), C.17.1, C.17.2, C.12.1.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -14,18 +14,18 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from medfake_pacs.entities import ModelIdentity
 from medfake_pacs.report import charset, content, sanitise, scheme
 from medfake_pacs.report.content import Item
 from medfake_pacs.report.encoding import TreeEncoder
-from medfake_pacs.report.scheme import Concept
+from medfake_pacs.report.equipment import add_equipment
+from medfake_pacs.report.scheme import code_item
 from medfake_pacs.report.settings import ReportSettings
+from medfake_pacs.report.sources import Reference
 from medfake_pacs.report.subject import TYPE_2, Subject
 
 SERIES_DESCRIPTION = "Image authenticity (AI) - research use, not for diagnosis"
-PROCESSING_EQUIPMENT = Concept("109102", "DCM", "Processing Equipment")
 _CONTENT_SEQUENCE = Tag("ContentSequence")
-_LONG, _SHORT = 64, 16
+_MAX_LONG_STRING = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +40,10 @@ class DocumentIdentity:
     device_uid: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """An instance that the report refers to."""
-
-    series_instance_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
-
-
 def header(identity: DocumentIdentity, subject: Subject, settings: ReportSettings, now: datetime) -> Dataset:
     """Return the report's data set without content tree, references and character set.
 
-    ``now`` is written in the time zone that the sources name (0008,0201), else in its own.
+    ``now`` is written in the time zone that the sources name (0008,0201), else in this machine's.
     """
     dataset = Dataset()
     local = _in_zone(now, subject.get("TimezoneOffsetFromUTC"))
@@ -69,7 +60,7 @@ def header(identity: DocumentIdentity, subject: Subject, settings: ReportSetting
     dataset.PreliminaryFlag = "PRELIMINARY" if settings.preliminary else "FINAL"
     dataset.ContentDate = dataset.InstanceCreationDate = local.strftime("%Y%m%d")
     dataset.ContentTime = dataset.InstanceCreationTime = local.strftime("%H%M%S.%f")
-    _add_equipment(dataset, settings)
+    add_equipment(dataset, settings)
     _set_uid(dataset, "DeviceUID", identity.device_uid)
     dataset.CodingSchemeIdentificationSequence = [_coding_scheme(settings)]
     return dataset
@@ -88,18 +79,9 @@ def _set_uid(dataset: Dataset, keyword: str, uid: str) -> None:
     dataset[keyword] = DataElement(Tag(keyword), "UI", uid, validation_mode=IGNORE)
 
 
-def code_item(concept: Concept) -> Dataset:
-    """Return one item of a code sequence (PS3.3 8.1)."""
-    item = Dataset()
-    item.CodeValue = concept.value
-    item.CodingSchemeDesignator = concept.scheme
-    item.CodeMeaning = concept.meaning
-    return item
-
-
 def _in_zone(now: datetime, offset: str) -> datetime:
-    if not offset or now.tzinfo is None:
-        return now
+    if not offset:
+        return now.astimezone()
     delta = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
     return now.astimezone(timezone(-delta if offset.startswith("-") else delta))
 
@@ -117,55 +99,18 @@ def _set_text(dataset: Dataset, keyword: str, value: str) -> None:
     dataset[keyword] = DataElement(Tag(keyword), dictionary_VR(keyword), value, validation_mode=IGNORE)
 
 
-def _add_equipment(dataset: Dataset, settings: ReportSettings) -> None:
-    dataset.Manufacturer = sanitise.text(settings.manufacturer, _LONG) or "unknown"
-    dataset.ManufacturerModelName = sanitise.text(settings.manufacturer_model_name, _LONG) or "unknown"
-    dataset.SoftwareVersions = sanitise.text(settings.software_version, _LONG) or "unknown"
-    dataset.DeviceSerialNumber = sanitise.text(settings.device_serial_number or settings.node_ae_title, _LONG) or "1"
-    station = sanitise.text(settings.station_name or settings.node_ae_title, _SHORT)
-    if station:
-        dataset.StationName = station
-    institution = sanitise.text(settings.institution_name, _LONG)
-    if institution:
-        dataset.InstitutionName = institution
-
-
 def _coding_scheme(settings: ReportSettings) -> Dataset:
     item = Dataset()
     item.CodingSchemeDesignator = scheme.SCHEME_DESIGNATOR
     item.CodingSchemeUID = scheme.SCHEME_UID
     item.CodingSchemeName = scheme.SCHEME_NAME
     item.CodingSchemeVersion = scheme.SCHEME_VERSION
-    item.CodingSchemeResponsibleOrganization = sanitise.text(settings.manufacturer, _LONG) or "unknown"
+    item.CodingSchemeResponsibleOrganization = sanitise.text(settings.manufacturer, _MAX_LONG_STRING) or "unknown"
     return item
 
 
-def contributing_equipment(
-    models: Mapping[str, ModelIdentity], settings: ReportSettings, identity: DocumentIdentity, now: datetime
-) -> list[Dataset]:
-    """Return one item for the node and one for each model; a new model has a new Device UID by its digest."""
-    items = [_equipment(settings, identity.device_uid, "Assessed the authenticity of the study's images", now)]
-    for device_uid, model in models.items():
-        item = _equipment(settings, device_uid, "Model that scored the images", now)
-        item.ManufacturerModelName = sanitise.text(model.name, _LONG) or "unnamed"
-        item.SoftwareVersions = sanitise.text(model.version, _LONG) or "unknown"
-        item.DeviceSerialNumber = sanitise.text(model.sha256, _LONG) or "unknown"
-        items.append(item)
-    return items
-
-
-def _equipment(settings: ReportSettings, device_uid: str, what: str, now: datetime) -> Dataset:
-    item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
-    _add_equipment(item, settings)
-    _set_uid(item, "DeviceUID", device_uid)
-    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S.%f") + (now.strftime("%z")[:5] if now.tzinfo else "")
-    item.ContributionDescription = what
-    return item
-
-
-def evidence(study_instance_uid: str, references: Iterator[Reference]) -> list[Dataset]:
-    """Return the Current Requested Procedure Evidence Sequence: each instance once, by series."""
+def hierarchical(study_instance_uid: str, references: Iterable[Reference]) -> list[Dataset]:
+    """Return the items of a Hierarchical SOP Instance Reference Macro (PS3.3 C.17.2.1): each instance once."""
     by_series: dict[str, dict[str, Dataset]] = {}
     for reference in references:
         item = Dataset()

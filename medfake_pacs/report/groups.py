@@ -124,7 +124,7 @@ def _study_group(verdict: Verdict) -> _Group:
         label=verdict.label,
         probability=verdict.probability,
         counts=_counts(verdict.images_scored, verdict.images_total, findings),
-        evaluations=_evaluations(verdict.label, verdict.reason, findings, routed=bool(models)),
+        evaluations=_evaluations(wording.reason_concepts(verdict.series, verdict.label), findings),
         comment=wording.study_comment(verdict),
         # Without source images a group speaks of all the images of the report (TID 1501).
         model=next(iter(models.values())) if len(models) == 1 else None,
@@ -138,7 +138,7 @@ def _series_group(label: str, series: SeriesVerdict) -> _Group:
         label=series.label,
         probability=series.probability,
         counts=_counts(series.images_scored, series.images_total, series.findings),
-        evaluations=_evaluations(series.label, series.reason, series.findings, routed=series.model is not None),
+        evaluations=_evaluations(wording.reason_concepts([series], series.label), series.findings),
         comment=wording.series_comment(series),
         sources=_references(series.findings),
         model=series.model,
@@ -146,14 +146,13 @@ def _series_group(label: str, series: SeriesVerdict) -> _Group:
 
 
 def _unassessed_group(label: str, series: SeriesVerdict, reason: str, findings: Sequence[ImageFinding]) -> _Group:
-    code = wording.reason_concept(VerdictLabel.NOT_ASSESSED, reason, routed=series.model is not None)
     comment = sanitise.paragraph(f"Reason: {reason}") if reason else ""
     return _Group(
         name=f"Images not assessed of series {label}",
         tracking=("not assessed", series.series_instance_uid, reason),
         label=VerdictLabel.NOT_ASSESSED,
         counts=((scheme.IMAGES_TOTAL, len(findings)),),
-        evaluations=((scheme.REASON, code or scheme.OTHER_REASON),),
+        evaluations=_evaluations(filter(None, [wording.reason_concept(series, findings[0])]), findings),
         comment=comment,
         sources=_references(findings),
         model=series.model,
@@ -167,7 +166,7 @@ def _image_group(label: str, series: SeriesVerdict, finding: ImageFinding, occur
         label=finding.label,
         probability=finding.probability,
         score=finding.score,
-        evaluations=_evaluations(finding.label, finding.reason, [finding], routed=series.model is not None),
+        evaluations=_evaluations(filter(None, [wording.reason_concept(series, finding)]), [finding]),
         comment=wording.image_comment(finding),
         sources=(_reference(finding, finding.frame_numbers),),
         model=series.model,
@@ -198,13 +197,8 @@ def _counts(scored: int, total: int, findings: Sequence[ImageFinding]) -> tuple[
     return ((scheme.IMAGES_TOTAL, total), (scheme.IMAGES_ASSESSED, scored), (scheme.IMAGES_FAKE, fake))
 
 
-def _evaluations(
-    label: VerdictLabel, reason: str, findings: Sequence[ImageFinding], *, routed: bool
-) -> tuple[tuple[Concept, Concept], ...]:
-    evaluations = []
-    code = wording.reason_concept(label, reason, routed=routed)
-    if code is not None:
-        evaluations.append((scheme.REASON, code))
+def _evaluations(reasons: Iterable[Concept], findings: Sequence[ImageFinding]) -> tuple[tuple[Concept, Concept], ...]:
+    evaluations = [(scheme.REASON, reason) for reason in reasons]
     if any(finding.declared_synthetic for finding in findings):
         evaluations.append((scheme.DECLARATION, scheme.DECLARED_SYNTHETIC))
     if any(finding.conflict for finding in findings):

@@ -5,6 +5,8 @@ It is declared in each report by the Coding Scheme Identification Sequence (PS3.
 
 from typing import NamedTuple
 
+from pydicom.dataset import Dataset
+
 from medfake_pacs.entities import VerdictLabel
 
 SCHEME_DESIGNATOR = "99MEDFAKE"
@@ -19,6 +21,15 @@ class Concept(NamedTuple):
     value: str
     scheme: str
     meaning: str
+
+
+def code_item(concept: Concept) -> Dataset:
+    """Return one item of a code sequence."""
+    item = Dataset()
+    item.CodeValue = concept.value
+    item.CodingSchemeDesignator = concept.scheme
+    item.CodeMeaning = concept.meaning
+    return item
 
 
 def _private(value: str, meaning: str) -> Concept:
@@ -49,5 +60,4 @@ LABELS = {
 BETWEEN_THRESHOLDS = _private("BETWEEN", "between the thresholds for real and fake")
 NOT_ROUTED = _private("NOT-ROUTED", "no model is configured for this kind of image")
 OUTSIDE_DOMAIN = _private("OUTSIDE-DOMAIN", "outside what the model was made for")
-NOT_DECODED = _private("NOT-DECODED", "the pixel data can't be used")
-OTHER_REASON = _private("OTHER", "other reason, see the comment")
+NOT_SCORED = _private("NOT-SCORED", "the image could not be decoded or scored")

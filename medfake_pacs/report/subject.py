@@ -58,10 +58,11 @@ class Subject:
         return self.values.get(keyword, "")
 
 
-def read_subject(paths: Iterable[Path]) -> Subject:
+def read_subject(paths: Iterable[Path]) -> Subject | None:
     """Read the patient and study attributes from the first source that names a patient.
 
-    Attributes are never mixed from two sources: one of them could belong to somebody else.
+    Attributes are never mixed from two sources: one of them could belong to somebody else. None where no
+    file can be parsed.
     """
     fallback: Subject | None = None
     for path in islice(paths, _MAX_SOURCES_READ):
@@ -69,7 +70,7 @@ def read_subject(paths: Iterable[Path]) -> Subject:
         if subject is not None and subject.get("PatientID"):
             return subject
         fallback = fallback or subject
-    return fallback or Subject(values={}, character_set=charset.DEFAULT_REPERTOIRE)
+    return fallback
 
 
 def _read_one(path: Path) -> Subject | None:

@@ -40,15 +40,25 @@ def unassessed_by_reason(series: SeriesVerdict) -> Mapping[str, Sequence[ImageFi
     return reasons
 
 
-def reason_concept(label: VerdictLabel, reason: str, *, routed: bool) -> Concept | None:
-    """Return the code of the reason for an abstention; None where there was an assessment."""
-    if label in (VerdictLabel.REAL, VerdictLabel.FAKE):
+def reason_concepts(series: Sequence[SeriesVerdict], label: VerdictLabel) -> tuple[Concept, ...]:
+    """Return the codes of why images of ``series`` carry ``label``; empty where that is real or fake."""
+    found = {
+        reason_concept(each, finding): None for each in series for finding in each.findings if finding.label == label
+    }
+    return tuple(concept for concept in found if concept is not None)
+
+
+def reason_concept(series: SeriesVerdict, finding: ImageFinding) -> Concept | None:
+    """Return the code of why an image wasn't called real or fake; None where it was."""
+    if finding.label == VerdictLabel.NOT_ASSESSED:
+        return scheme.NOT_SCORED if series.model else scheme.NOT_ROUTED
+    if finding.label != VerdictLabel.INDETERMINATE:
         return None
-    if "outside" in reason.lower() or "domain" in reason.lower():
+    if finding.probability is None:
         return scheme.OUTSIDE_DOMAIN
-    if label == VerdictLabel.INDETERMINATE:
-        return scheme.BETWEEN_THRESHOLDS
-    return scheme.NOT_DECODED if routed else scheme.NOT_ROUTED
+    if finding.conflict and finding.reason == finding.conflict:
+        return scheme.CONFLICTING_INSTANCE
+    return scheme.BETWEEN_THRESHOLDS
 
 
 def study_comment(verdict: Verdict) -> str:
