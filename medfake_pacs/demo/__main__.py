@@ -105,7 +105,7 @@ def _await_reports(cases: Sequence[Case], archive: Archive, progress: Progress, 
 def _read(cases: Sequence[Case], archive: Archive) -> Mapping[str, Reading]:
     reports = archive.reports
     return {
-        case.study_instance_uid: read_report(reports[case.study_instance_uid], case)
+        case.study_instance_uid: read_report(reports[case.study_instance_uid], case.study_instance_uid)
         for case in cases
         if case.study_instance_uid in reports
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from highdicom.sr import CodedConcept, Comprehensive3DSR, ComprehensiveSR, MeasurementsAndQualitativeEvaluations, srread
 
-from medfake_pacs.demo.case import Case, DemoError, Reading
+from medfake_pacs.demo.case import DemoError, Reading
 
 _ASSESSMENT = CodedConcept("ASSESSMENT", "99MEDFAKE", "Image authenticity assessment")
 _PROBABILITY = CodedConcept("PROBABILITY-FAKE", "99MEDFAKE", "Probability of fake")
@@ -15,21 +15,21 @@ _STUDY_GROUP = "Study"
 _REASON = re.compile(r"Reason: (.*?)\.(?: [A-Z]|$)")
 
 
-def read_report(path: Path, case: Case) -> Reading:
-    """Return what the report at ``path`` says of its study.
+def read_report(path: Path, study_instance_uid: str) -> Reading:
+    """Return what the report at ``path`` says of the study.
 
     Raises
     ------
     DemoError
-        If it is not a report on the case's study, or says no verdict.
+        If it is not a report on that study, or says no verdict.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sources' odd values, copied into the report's header
         document = srread(path)
     if not isinstance(document, (Comprehensive3DSR, ComprehensiveSR)):
         raise DemoError(f"{path} is no Comprehensive SR")
-    if document.StudyInstanceUID != case.study_instance_uid:
-        raise DemoError(f"{path} is in another study than {case.name}")
+    if document.StudyInstanceUID != study_instance_uid:
+        raise DemoError(f"{path} is on another study than {study_instance_uid}")
     group = _study_group(document, path)
     evaluations = group.get_qualitative_evaluations(_ASSESSMENT)
     if len(evaluations) != 1:

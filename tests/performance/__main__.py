@@ -1,0 +1,68 @@
+"""Measure everything, or the parts that are named; results to a table and to bench-results/bench.json."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.performance import latency, receive, scoring
+from tests.performance.figures import Figure, Results
+from tests.performance.slices import make_slices
+
+PARTS = ("receive", "scoring", "latency")
+
+
+def main() -> int:
+    """Run the parts; return 0, or 1 when one could not be measured. A missed aim is no failure."""
+    options = _options()
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    folder = options.output / "work"
+    shutil.rmtree(folder, ignore_errors=True)
+    results = Results(options={key: str(value) for key, value in vars(options).items()})
+
+    def say(text: str) -> None:
+        console.print(f"  {text}", style="dim", highlight=False)
+
+    say("making slices")
+    slices = make_slices(folder / "slices", options.slices)
+    series = make_slices(folder / "series", options.series)
+    work: dict[str, Callable[[], list[Figure]]] = {
+        "receive": lambda: receive.measure(folder / "receive", slices, options.repetitions, say),
+        "scoring": lambda: scoring.measure(folder / "scoring", series, options.repetitions, say),
+        "latency": lambda: latency.measure(folder / "latency", series, say),
+    }
+    for part in options.only or PARTS:
+        console.print(part, style="bold")
+        try:
+            results.extend(work[part]())
+        except (OSError, RuntimeError, subprocess.SubprocessError, pytest.fail.Exception) as error:
+            results.failures.append(f"{part}: {error}")
+    shutil.rmtree(folder, ignore_errors=True)
+    target = options.output / "bench.json"
+    results.write(target)
+    results.show(console)
+    console.print(f"All of it: {target}")
+    return 1 if results.failures else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.performance", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer images, one repetition: to see that it runs")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be given again")
+    parser.add_argument("--slices", type=int, default=400, help="CT slices to receive")
+    parser.add_argument("--series", type=int, default=100, help="CT slices to score")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("bench-results"))
+    options = parser.parse_args()
+    if options.quick:
+        options.slices, options.series, options.repetitions = 40, 10, 1
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Durable receive: objects a second from the same sender, beside Orthanc and DCMTK's storescp."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from tests.performance import peers
+from tests.performance.figures import Figure
+from tests.performance.peers import Listener
+
+STORESCU = "/usr/bin/storescu"
+_SEND_TIMEOUT_S = 300.0
+Opener = Callable[[Path], AbstractContextManager[Listener]]
+
+_GROUP = "durable receive, CT slices of 512 KB"
+
+
+def send(listener: Listener, files: Sequence[Path], associations: int) -> float:
+    """Send the files by as many storescu at once, a part each; return the seconds from first start to last end."""
+    command = [STORESCU, "--propose-little", "--required", "-aet", peers.SENDER_AE_TITLE, "-aec", listener.ae_title]
+    command += ["--max-send-pdu", str(peers.PDU_BYTES), "127.0.0.1", str(listener.port)]
+    environment = os.environ | {"TCP_NODELAY": "1"}
+    started = time.monotonic()
+    senders = [
+        subprocess.Popen([*command, *map(str, files[part::associations])], env=environment)
+        for part in range(associations)
+    ]
+    statuses = [sender.wait(_SEND_TIMEOUT_S) for sender in senders]
+    elapsed = time.monotonic() - started
+    if any(statuses):
+        raise RuntimeError(f"storescu ended with {statuses} sending to {listener.ae_title}")
+    return elapsed
+
+
+def measure(folder: Path, files: Sequence[Path], repetitions: int, say: Callable[[str], None]) -> list[Figure]:
+    """Return the rates of every receiver with one and with four associations, and the node's ratios to them."""
+    receivers: dict[str, Opener] = {
+        "Orthanc, synced": peers.orthanc,
+        "DCMTK storescp, not synced": peers.storescp,
+        "node, synced": partial(peers.node, only="receiver"),
+    }
+    figures = []
+    for associations in (1, 4):
+        if associations > 1:
+            receivers["node, synced, 2 receivers"] = partial(peers.node, only="receiver", receivers=2)
+        rates: dict[str, list[float]] = {name: [] for name in receivers}
+        for repetition in range(repetitions):
+            for name, opener in receivers.items():
+                say(f"{name}, {associations} association(s), repetition {repetition + 1}")
+                rates[name].append(_rate(opener, folder, files, associations))
+        figures += _figures(rates, associations)
+    return figures
+
+
+def _rate(opener: Opener, folder: Path, files: Sequence[Path], associations: int) -> float:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.sync()
+    with opener(folder / "peer") as listener:
+        elapsed = send(listener, files, associations)
+    shutil.rmtree(folder, ignore_errors=True)
+    return len(files) / elapsed
+
+
+def _figures(rates: dict[str, list[float]], associations: int) -> list[Figure]:
+    group = f"{_GROUP}, {associations} association{'s' if associations > 1 else ''}"
+    medians = {name: statistics.median(samples) for name, samples in rates.items()}
+    figures = [
+        Figure(group=group, name=name, value=medians[name], unit="objects/s", samples=tuple(samples))
+        for name, samples in rates.items()
+    ]
+    best = max((name for name in medians if name.startswith("node")), key=medians.__getitem__)
+    for other, aim in (("Orthanc, synced", 1.0), ("DCMTK storescp, not synced", 1.0 if associations > 1 else 0.0)):
+        ratio = medians[best] / medians[other]
+        figures.append(
+            Figure(
+                group=group,
+                name=f"{best} / {other}",
+                value=ratio,
+                unit="ratio",
+                aim=f"at least {aim:g}" if aim else "",
+                reached=ratio >= aim if aim else None,
+            )
+        )
+    return figures
