@@ -1,0 +1,46 @@
+"""The command line: `medfake-pacs COMMAND`; each command's module is imported only when it is called."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from medfake_pacs import __version__
+from medfake_pacs.cli import arguments
+from medfake_pacs.config import Settings, find_configuration, load_settings
+from medfake_pacs.errors import ConfigurationError, MedfakeError
+
+_FAILED = 1
+_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed with the reason on standard error, 2 misused."""
+    parser = arguments.parser(f"medfake-pacs {__version__}")
+    options = parser.parse_args(argv)
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        _complain("the configuration can't be used (see medfake-pacs check-config)", str(error))
+    except MedfakeError as error:
+        _complain(str(error))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; Python would complain again while closing standard output.
+        sys.stdout = None  # type: ignore[assignment]
+    return _FAILED
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the settings that the command was told to use, or found."""
+    return load_settings(configuration_path(options))
+
+
+def configuration_path(options: argparse.Namespace) -> Path:
+    """Return the configuration file that the command was told to use, or found."""
+    return find_configuration(options.config)
+
+
+def _complain(*lines: str) -> None:
+    print("medfake-pacs:", *lines, sep="\n  " if len(lines) > 1 else " ", file=sys.stderr)

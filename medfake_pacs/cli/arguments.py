@@ -1,0 +1,118 @@
+"""What may be written after `medfake-pacs`."""
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+
+def parser(version: str) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; each command's function is its ``run``."""
+    top = argparse.ArgumentParser(
+        prog="medfake-pacs", description="Tells real from fake X-ray and CT images on a DICOM network."
+    )
+    top.add_argument("--version", action="version", version=version)
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _serve(commands)
+    _check_config(commands)
+    _classify(commands)
+    _route_test(commands)
+    _models(commands)
+    _echo(commands)
+    _audit(commands)
+    _deliveries(commands)
+    return top
+
+
+def _later(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    """Return a function that imports its module when it is called, so that `--help` doesn't wait for torch."""
+
+    def run(options: argparse.Namespace) -> int:
+        return int(getattr(import_module(f"medfake_pacs.cli.{module}"), function)(options))
+
+    return run
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+
+
+def _with_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration (default: config/medfake.toml, /etc/medfake-pacs/...)",
+    )
+
+
+def _serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "serve", "run the node: receivers and worker")
+    _with_config(command)
+    command.add_argument("--only", choices=("receiver", "worker"), help="run one kind of process, unsupervised")
+    command.add_argument("--index", type=int, default=0, help="which receiver this is, from 0 (with --only receiver)")
+    command.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    command.set_defaults(run=_later("node", "serve"))
+
+
+def _check_config(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "check-config", "name every mistake in a configuration")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.set_defaults(run=_later("node", "check_config"))
+
+
+def _classify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "classify", "assess files without a PACS: DICOM, PNG, JPEG, folders")
+    command.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    command.add_argument(
+        "--model", metavar="NAME", help="the model to use (default: by the routes, else by the header)"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object per series or loose image")
+    command.add_argument("--heatmap", type=Path, metavar="DIR", help="write an image with its suspicious regions here")
+    _with_config(command)
+    command.set_defaults(run=_later("classify", "classify"))
+
+
+def _route_test(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "route-test", "tell which route, model and destinations an object would get, and why")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument(
+        "--from", dest="calling", metavar="AE_TITLE", help="calling AE title (default: the first peer)"
+    )
+    command.add_argument("--called", metavar="AE_TITLE", help="called AE title (default: the node's)")
+    _with_config(command)
+    command.set_defaults(run=_later("routes", "route_test"))
+
+
+def _models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "models", "list or verify the model bundles")
+    command.add_argument("action", choices=("list", "verify"))
+    _with_config(command)
+    command.set_defaults(run=_later("models", "models"))
+
+
+def _echo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "echo", "send C-ECHO to a configured destination")
+    command.add_argument("name", metavar="NAME")
+    _with_config(command)
+    command.set_defaults(run=_later("peers", "echo"))
+
+
+def _audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "audit", "query or verify the log")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    import_module("medfake_pacs.audit.commands").add_arguments(actions)
+    for name, action in actions.choices.items():
+        _with_config(action)
+        action.set_defaults(run=_later("peers", f"audit_{name}"))
+
+
+def _deliveries(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = _command(commands, "deliveries", "list what is to be sent, and send dead letters again")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    import_module("medfake_pacs.delivery.commands").add_arguments(actions)
+    for name, action in actions.choices.items():
+        _with_config(action)
+        action.set_defaults(run=_later("peers", f"deliveries_{name}"))

@@ -1,0 +1,187 @@
+"""`classify`: assess files without a PACS, by the same stages as the node."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from medfake_pacs.cli import files
+from medfake_pacs.cli.heatmap import write_heatmap
+from medfake_pacs.config import Settings, find_configuration, load_settings
+from medfake_pacs.config.schema import NodeSettings
+from medfake_pacs.entities import DecodedFrame, ImageAttributes, ImageFinding, Score, SeriesVerdict, VerdictLabel
+from medfake_pacs.errors import CannotUnderstandError, ConfigurationError, PixelError
+from medfake_pacs.pixels import DecoderProcess, load_raster
+from medfake_pacs.routing import choose_route
+from medfake_pacs.verdict import AssessedImage, assess_series
+from medfake_pacs.workflows.context import Models, pixel_limits
+from medfake_pacs.workflows.profiles import profile_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """One file and what it was taken for; ``loose`` images stand for themselves, others for their series."""
+
+    path: Path
+    attributes: ImageAttributes
+    loose: bool
+
+
+def classify(options: argparse.Namespace) -> int:
+    """Print a verdict for every series and loose image; 1 if a file is not an image that can be assessed."""
+    settings = _settings(options)
+    models = Models(settings)
+    images = [_look_at(index, path) for index, path in enumerate(files.files_under(options.paths))]
+    groups: dict[str, list[_Image]] = {}
+    for image in images:
+        groups.setdefault(image.attributes.series_instance_uid, []).append(image)
+    if options.heatmap:
+        options.heatmap.mkdir(parents=True, exist_ok=True)
+    table = Table("series or image", "verdict", "probability", "images", "model", "reason")
+    assessed = 0
+    with DecoderProcess(pixel_limits(settings)) as decoder:
+        for members in groups.values():
+            verdict = _assess(options, settings, models, decoder, members)
+            assessed += verdict.label is not VerdictLabel.NOT_ASSESSED
+            if options.json:
+                print(json.dumps(_as_json(members, verdict), ensure_ascii=False), flush=True)
+            else:
+                table.add_row(*_as_row(members, verdict))
+    if not options.json:
+        Console().print(table)
+    return 0 if assessed == len(groups) else 1
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return the node's settings, or the defaults with a cache of the user's own where there is no configuration."""
+    try:
+        return load_settings(find_configuration(options.config))
+    except ConfigurationError:
+        if options.config is not None:
+            raise
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medfake-pacs"
+    return Settings().model_copy(update={"node": NodeSettings(state_dir=cache)})
+
+
+def _look_at(index: int, path: Path) -> _Image:
+    loose = ImageAttributes(
+        sop_class_uid="", sop_instance_uid="", study_instance_uid="", series_instance_uid=f"{index}:{path}"
+    )
+    if files.is_raster(path):
+        return _Image(path=path, attributes=loose, loose=True)
+    try:
+        return _Image(path=path, attributes=files.header_of(path), loose=False)
+    except CannotUnderstandError:
+        return _Image(path=path, attributes=loose, loose=True)
+
+
+def _assess(
+    options: argparse.Namespace,
+    settings: Settings,
+    models: Models,
+    decoder: DecoderProcess,
+    members: Sequence[_Image],
+) -> SeriesVerdict:
+    name, reason = _model_for(options, settings, models, members[0].attributes)
+    if name:
+        models.bundle(name)
+    shown = members if options.json or not sys.stderr.isatty() else _progress(members)
+    assessed = [_score(options, models, decoder, name, reason, index, image) for index, image in enumerate(shown)]
+    profile = profile_of(models.bundle(name)) if name else None
+    return assess_series(assessed, profile, route="")
+
+
+def _progress(members: Sequence[_Image]) -> Iterable[_Image]:
+    return track(members, description="scoring", console=Console(stderr=True), transient=True)
+
+
+def _model_for(
+    options: argparse.Namespace, settings: Settings, models: Models, attributes: ImageAttributes
+) -> tuple[str, str]:
+    """Return the model's name, or why there is none."""
+    if options.model:
+        return options.model, ""
+    if settings.routes:
+        calling = settings.peers[0].ae_title if settings.peers else ""
+        routing = choose_route(settings.routes, attributes, calling, settings.node.ae_title)
+        return routing.model, routing.reason
+    modality, names = attributes.modality, models.names()
+    fitting = [name for name in names if modality and models.bundle(name).card.modality == modality]
+    if len(fitting) == 1:
+        return fitting[0], ""
+    return "", f"no model for Modality {modality or '(absent)'}; name one with --model: {', '.join(names)}"
+
+
+def _score(
+    options: argparse.Namespace,
+    models: Models,
+    decoder: DecoderProcess,
+    model: str,
+    reason: str,
+    index: int,
+    image: _Image,
+) -> AssessedImage:
+    unscored = AssessedImage(instance_id=index, attributes=image.attributes, pixel_sha256="", score=None, reason=reason)
+    if not model:
+        return unscored
+    if "LOCALIZER" in image.attributes.image_type.upper():
+        return replace(unscored, reason="localizer image: not of a kind that is assessed")
+    classifier = models.classifier(model)
+    try:
+        frames = _frames(decoder, image)
+        scored = []
+        for frame in frames:
+            scored.extend(classifier.score_frames([frame]))
+            if options.heatmap:
+                write_heatmap(options.heatmap, image.path, frame, scored[-1])
+    except PixelError as error:
+        return replace(unscored, reason=str(error))
+    score = Score(pixel_sha256="", model_sha256=classifier.model_sha256, frames=tuple(scored), engine=classifier.engine)
+    return replace(unscored, score=score)
+
+
+def _frames(decoder: DecoderProcess, image: _Image) -> Iterable[DecodedFrame]:
+    if image.loose and files.is_raster(image.path):
+        return [load_raster(image.path)[1]]
+    return decoder.open(image.path)[1]
+
+
+def _as_json(members: Sequence[_Image], verdict: SeriesVerdict) -> dict[str, object]:
+    first = members[0]
+    name = {"path": str(first.path)} if first.loose else {"series_instance_uid": verdict.series_instance_uid}
+    return {
+        **name,
+        "modality": verdict.modality,
+        "model": verdict.model.name if verdict.model else "",
+        "model_sha256": verdict.model.sha256 if verdict.model else "",
+        "verdict": str(verdict.label),
+        "probability_fake": verdict.probability,
+        "images_scored": verdict.images_scored,
+        "images_total": verdict.images_total,
+        "images": [_image_as_json(members[finding.instance_id], finding) for finding in verdict.findings],
+        "reason": verdict.reason,
+    }
+
+
+def _image_as_json(image: _Image, finding: ImageFinding) -> dict[str, object]:
+    name = {"path": str(image.path)} if image.loose else {"sop_instance_uid": image.attributes.sop_instance_uid}
+    regions = [[region.x, region.y, region.width, region.height] for _, region in finding.regions]
+    return {**name, "score": finding.score, "regions": regions}
+
+
+def _as_row(members: Sequence[_Image], verdict: SeriesVerdict) -> tuple[str, ...]:
+    return (
+        str(members[0].path) if len(members) == 1 else f"{members[0].path.parent} ({len(members)} files)",
+        str(verdict.label),
+        "" if verdict.probability is None else f"{verdict.probability:.3f}",
+        f"{verdict.images_scored} of {verdict.images_total}",
+        verdict.model.name if verdict.model else "",
+        verdict.reason,
+    )

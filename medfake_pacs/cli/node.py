@@ -1,0 +1,49 @@
+"""`serve` and `check-config`."""
+
+import argparse
+
+from medfake_pacs import serve as supervisor
+from medfake_pacs.cli import configuration_path, settings_of
+from medfake_pacs.config import load_settings
+from medfake_pacs.errors import ConfigurationError
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run the node, or one of its processes."""
+    settings = settings_of(options)
+    if options.supervised:
+        supervisor.die_with_parent()
+    else:
+        supervisor.prepare(settings)
+    if options.only == "receiver":
+        from medfake_pacs import receiver
+
+        return receiver.run(settings, index=options.index)
+    if options.only == "worker":
+        from medfake_pacs import worker
+
+        return worker.run(settings)
+    return supervisor.run(settings, configuration_path(options).resolve())
+
+
+def check_config(options: argparse.Namespace) -> int:
+    """Print every mistake in a configuration, one a line; 1 if there is one."""
+    try:
+        settings = load_settings(options.file)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(problem)
+        print(f"{len(error.problems)} mistake{'s' if len(error.problems) > 1 else ''} in {options.file}")
+        return 1
+    peers, destinations, routes = len(settings.peers), len(settings.destinations), len(settings.routes)
+    print(f"{options.file} is good: {peers} peers, {destinations} destinations, {routes} routes")
+    for note in _notes(settings.peers, settings.destinations, settings.routes):
+        print(f"note: {note}")
+    return 0
+
+
+def _notes(peers: tuple[object, ...], destinations: tuple[object, ...], routes: tuple[object, ...]) -> list[str]:
+    """Return what is allowed but leaves the node without a purpose."""
+    notes = [] if peers else ["no [[peers]]: every association is rejected unless accept_unknown_peers is true"]
+    notes += [] if destinations else ["no [[destinations]]: reports are kept, but sent nowhere"]
+    return notes + ([] if routes else ["no [[routes]]: no image is assessed"])

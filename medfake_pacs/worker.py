@@ -1,0 +1,85 @@
+"""The worker process: model, scoring, verdicts, reports, delivery and timers."""
+
+import hashlib
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from medfake_pacs import __version__, audit, telemetry
+from medfake_pacs.config import Settings
+from medfake_pacs.database import open_engine, transaction, upgrade
+from medfake_pacs.entities import AuditEvent
+from medfake_pacs.errors import BundleError
+from medfake_pacs.workflows.clock import Clock
+from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.engine import Engine
+
+_STOP_TIMEOUT_S = 20.0
+_log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT, then let running steps end; return the process' exit code."""
+    telemetry.configure(settings.log.level, "worker")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _setter(stop))
+    database = open_engine(settings.database_url)
+    upgrade(database)
+    context = Context.open(settings, database)
+    _record(context, "node-started", {"version": __version__, "configuration_sha256": configuration_digest(settings)})
+    engine = Engine(context)
+    engine.start()
+    clock = Clock(context, engine)
+    clock.start()
+    threading.Thread(target=_warm_up, args=(context,), name="warm-up", daemon=True).start()
+    _log.info("working", extra={"node": settings.node_id})
+    stop.wait()
+    clock.stop()
+    engine.stop(_STOP_TIMEOUT_S)
+    context.decoders.close()
+    _record(context, "node-stopped", {})
+    clock.anchor()
+    database.dispose()
+    return 0
+
+
+def configuration_digest(settings: Settings) -> str:
+    """Return the SHA-256 of the configuration in force, as the log records it."""
+    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
+
+
+def _setter(event: threading.Event) -> Callable[[int, object], None]:
+    def handle(_number: int, _frame: object) -> None:
+        event.set()
+
+    return handle
+
+
+def _record(context: Context, kind: str, payload: dict[str, object]) -> None:
+    with transaction(context.engine) as connection:
+        settings = context.settings
+        event = AuditEvent(
+            kind=kind,
+            ae_title=settings.node.ae_title,
+            payload={"node": settings.node_id, "role": "worker", **payload},
+        )
+        audit.append(connection, event)
+
+
+def _warm_up(context: Context) -> None:
+    """Load the models that the routes name, so that the first study doesn't wait for it."""
+    for name in sorted({route.model for route in context.settings.routes if route.model}):
+        try:
+            classifier = context.models.classifier(name)
+        except BundleError as error:
+            _log.error("a model can't be loaded", extra={"model": name, "reason": str(error)})
+        else:
+            _log.info("model ready", extra={"model": name, "engine": classifier.engine})
+
+
+def state_folders(settings: Settings) -> tuple[Path, ...]:
+    """Return the folders that the node needs to exist."""
+    return (settings.node.state_dir, settings.spool_dir, settings.reports_dir, settings.cache_dir)

@@ -1,0 +1,1 @@
+"""The durable workflows: the only place that knows the order of the stages."""

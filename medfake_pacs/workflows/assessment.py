@@ -1,0 +1,201 @@
+"""Turn the scores of a complete revision into its verdict, and record that; the step may run again."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from medfake_pacs import audit, crashpoints
+from medfake_pacs.database import reading, transaction
+from medfake_pacs.database.tables import instances, scores, verdicts
+from medfake_pacs.entities import AuditEvent, Score, SeriesVerdict, Verdict, VerdictLabel
+from medfake_pacs.verdict import AssessedImage, assess_series, assess_study
+from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.rows import attributes_of, score_from_row
+
+
+def assess_revision(context: Context, study_instance_uid: str, revision: int) -> str:
+    """Record the verdict on a revision, unless that was done before; return its label."""
+    verdict = verdict_on(context, study_instance_uid, revision)
+    crashpoints.reach("worker.before-verdict")
+    with transaction(context.engine) as connection:
+        known = sa.select(verdicts.c.verdict).where(
+            verdicts.c.study_instance_uid == study_instance_uid,
+            verdicts.c.revision == revision,
+            verdicts.c.scope == "study",
+        )
+        if connection.execute(known).first() is None:
+            connection.execute(sa.insert(verdicts), _verdict_rows(verdict, time.time()))
+            rows = rows_of(connection, study_instance_uid, revision)
+            for event in _verdict_events(verdict, rows):
+                audit.append(connection, event)
+        crashpoints.reach("worker.verdict-in-transaction")
+    crashpoints.reach("worker.after-verdict")
+    return str(verdict.label)
+
+
+def verdict_on(context: Context, study_instance_uid: str, revision: int) -> Verdict:
+    """Return the verdict on a revision from the recorded scores: the same rows always give the same."""
+    with reading(context.engine) as connection:
+        rows = rows_of(connection, study_instance_uid, revision)
+        found = _scores(connection, rows)
+    by_series: dict[str, list[sa.Row]] = {}
+    by_instance_uid: dict[str, list[sa.Row]] = {}
+    for row in rows:
+        by_series.setdefault(row.series_instance_uid, []).append(row)
+        by_instance_uid.setdefault(row.sop_instance_uid, []).append(row)
+    series = [_series_verdict(context, members, by_instance_uid, found) for members in by_series.values()]
+    return assess_study(study_instance_uid, revision, series)
+
+
+def rows_of(connection: sa.Connection, study_instance_uid: str, revision: int) -> Sequence[sa.Row]:
+    """Return every image that a revision of a study consists of, in the order in which they came."""
+    query = sa.select(instances).where(
+        instances.c.study_instance_uid == study_instance_uid, instances.c.revision <= revision
+    )
+    return connection.execute(query.order_by(instances.c.instance_id)).all()
+
+
+def _scores(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[tuple[str, str], Score]:
+    """Return the scores of the rows' pixels, by (pixel digest, model digest)."""
+    digests = sorted({row.pixel_sha256 for row in rows if row.pixel_sha256})
+    found = {}
+    for start in range(0, len(digests), 500):
+        query = sa.select(scores).where(scores.c.pixel_sha256.in_(digests[start : start + 500]))
+        for row in connection.execute(query):
+            found[row.pixel_sha256, row.model_sha256] = score_from_row(row)
+    return found
+
+
+def _series_verdict(
+    context: Context,
+    members: Sequence[sa.Row],
+    by_instance_uid: Mapping[str, Sequence[sa.Row]],
+    found: Mapping[tuple[str, str], Score],
+) -> SeriesVerdict:
+    images = []
+    for row in members:
+        score = None if row.not_assessed_reason else found.get((row.pixel_sha256, row.model_sha256))
+        conflict, pixels_differ = _conflict(row, by_instance_uid[row.sop_instance_uid])
+        images.append(
+            AssessedImage(
+                instance_id=row.instance_id,
+                attributes=attributes_of(row),
+                pixel_sha256=row.pixel_sha256 or "",
+                score=score,
+                reason=row.not_assessed_reason or "",
+                conflict=conflict,
+                conflicting_pixels=pixels_differ,
+            )
+        )
+    model_sha256 = next((row.model_sha256 for row in members if row.model_sha256), "")
+    profile = context.models.profile(model_sha256) if model_sha256 else None
+    return assess_series(images, profile, route=next((row.route for row in members if row.route), ""))
+
+
+def _conflict(row: sa.Row, namesakes: Sequence[sa.Row]) -> tuple[str, bool]:
+    """Say how an image contradicts others with its SOP Instance UID, and whether their pixels differ."""
+    others = [other for other in namesakes if other.instance_id != row.instance_id]
+    if not others:
+        return "", False
+    if all(other.pixel_sha256 and other.pixel_sha256 == row.pixel_sha256 for other in others):
+        return "objects with this SOP Instance UID differ in their header or encoding; the pixels are the same", False
+    if all(other.pixel_sha256 and row.pixel_sha256 for other in others):
+        return "objects with this SOP Instance UID differ in their pixels", True
+    return "objects with this SOP Instance UID differ; their pixels can't be compared", True
+
+
+def _verdict_rows(verdict: Verdict, now: float) -> list[dict[str, object]]:
+    common = {"study_instance_uid": verdict.study_instance_uid, "revision": verdict.revision, "created_at": now}
+    rows = [
+        common
+        | {
+            "scope": "series",
+            "scope_uid": series.series_instance_uid,
+            "verdict": str(series.label),
+            "probability": series.probability,
+            "model_name": series.model.name if series.model else "",
+            "model_sha256": series.model.sha256 if series.model else "",
+            "route": series.route,
+            "images_total": series.images_total,
+            "images_scored": series.images_scored,
+            "reason": series.reason,
+        }
+        for series in verdict.series
+    ]
+    models = sorted({series.model.sha256 for series in verdict.series if series.model})
+    study = {
+        "scope": "study",
+        "scope_uid": verdict.study_instance_uid,
+        "verdict": str(verdict.label),
+        "probability": verdict.probability,
+        "model_name": "",
+        "model_sha256": models[0] if len(models) == 1 else "",
+        "route": "",
+        "images_total": verdict.images_total,
+        "images_scored": verdict.images_scored,
+        "reason": verdict.reason,
+    }
+    return [*rows, common | study]
+
+
+def _verdict_events(verdict: Verdict, rows: Sequence[sa.Row]) -> list[AuditEvent]:
+    first = rows[0]
+    who = {
+        "patient_id": first.patient_id,
+        "accession_number": first.accession_number,
+        "ae_title": first.calling_ae_title,
+        "study_instance_uid": verdict.study_instance_uid,
+    }
+    events = [_series_event(verdict, series, who) for series in verdict.series]
+    models = sorted({series.model.sha256 for series in verdict.series if series.model})
+    study = AuditEvent(
+        kind="study-verdict",
+        verdict=str(verdict.label),
+        model_sha256=models[0] if len(models) == 1 else "",
+        payload={
+            "revision": verdict.revision,
+            "probability": verdict.probability,
+            "images_total": verdict.images_total,
+            "images_scored": verdict.images_scored,
+            "reason": verdict.reason,
+            "series": [series.series_instance_uid for series in verdict.series],
+            "models": models,
+        },
+        **who,
+    )
+    return [*events, study]
+
+
+def _series_event(verdict: Verdict, series: SeriesVerdict, who: dict[str, str]) -> AuditEvent:
+    notable = [
+        {
+            "sop_instance_uid": finding.attributes.sop_instance_uid,
+            "instance_id": finding.instance_id,
+            "verdict": str(finding.label),
+            "probability": finding.probability,
+            "reason": finding.reason,
+            "conflict": finding.conflict,
+            "declared_synthetic": finding.declared_synthetic,
+        }
+        for finding in series.findings
+        if finding.label is not VerdictLabel.REAL or finding.conflict or finding.declared_synthetic
+    ]
+    return AuditEvent(
+        kind="series-verdict",
+        series_instance_uid=series.series_instance_uid,
+        verdict=str(series.label),
+        model_sha256=series.model.sha256 if series.model else "",
+        payload={
+            "revision": verdict.revision,
+            "probability": series.probability,
+            "images_total": series.images_total,
+            "images_scored": series.images_scored,
+            "model": series.model.name if series.model else "",
+            "parameters": dict(series.model.parameters) if series.model else {},
+            "route": series.route,
+            "reason": series.reason,
+            "findings": notable,
+        },
+        **who,
+    )

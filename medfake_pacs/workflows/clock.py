@@ -1,0 +1,128 @@
+"""The clock (APScheduler): quiet timers, hand-over of work, heartbeats, repairs, retention, the log's anchor."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from medfake_pacs import audit
+from medfake_pacs.database import reading
+from medfake_pacs.workflows import completion, deliveries, housekeeping, scoring
+from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.engine import Engine
+
+_HAND_OVER_S = 0.2
+_DELIVERY_S = 0.5
+_HEARTBEAT_S = 5.0
+_REPAIR_S = 30.0
+_HOUR_S = 3600.0
+_DAY_S = 86_400.0
+_WORKFLOW_RETENTION_S = 7 * _DAY_S
+_MAXIMUM_ASSESSMENTS = 5
+_log = logging.getLogger(__name__)
+
+
+class Clock:
+    """Runs each job at its interval; a job that is late is run once, never twice at the same time."""
+
+    def __init__(self, context: Context, engine: Engine) -> None:
+        self._context = context
+        self._engine = engine
+        self._handed_over: set[tuple[str, int]] = set()
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(8)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+        # It warns each time that a job is still busy when it is due again, which is as it should be.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+    def start(self) -> None:
+        """Repair what a crash left behind, then start every job."""
+        self.repair()
+        jobs: tuple[tuple[Callable[[], object], float], ...] = (
+            (self.hand_over_chunks, _HAND_OVER_S),
+            (self.hand_over_studies, _HAND_OVER_S),
+            (self.hand_over_deliveries, _DELIVERY_S),
+            (self.beat, _HEARTBEAT_S),
+            (self.repair, _REPAIR_S),
+            (self.keep_house, _HOUR_S),
+            (self.anchor, _DAY_S),
+        )
+        for job, interval_s in jobs:
+            self._scheduler.add_job(self._guarded(job), "interval", seconds=interval_s, id=job.__name__)
+        self.beat()
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Let the running jobs end, and start no more."""
+        self._scheduler.shutdown(wait=True)
+
+    def hand_over_chunks(self) -> None:
+        """Hand the images that have come to the engine, chunk by chunk."""
+        for chunk_id in scoring.claim_chunks(self._context):
+            self._engine.enqueue_chunk(chunk_id)
+
+    def hand_over_studies(self) -> None:
+        """Close the studies that are quiet, and hand those over whose images are all done."""
+        completion.complete_studies(self._context, time.time())
+        ready = set(completion.assessable_revisions(self._context))
+        for study_instance_uid, revision in sorted(ready - self._handed_over):
+            self._engine.enqueue_assessment(study_instance_uid, revision)
+        self._handed_over = ready
+
+    def hand_over_deliveries(self) -> None:
+        """Hand over each destination that a report is due for."""
+        for destination, batch in deliveries.destinations_due(self._context, time.time()):
+            self._engine.enqueue_delivery(destination, batch)
+
+    def beat(self) -> None:
+        """Say that this worker lives, and take over the work of one that doesn't any more."""
+        node_id = self._context.settings.node_id
+        housekeeping.beat(self._context, f"{node_id}/worker", "worker")
+        for dead in housekeeping.dead_workers(self._context, time.time()):
+            count = self._engine.resume_work_of(dead.removesuffix("/worker"))
+            housekeeping.forget_node(self._context, dead)
+            _log.warning("took over from a dead node", extra={"node": dead, "workflows": count})
+
+    def repair(self) -> None:
+        """Go on with work whose hand-over or workflow broke off."""
+        for chunk_id in scoring.queued_chunks(self._context):
+            broken = self._engine.is_broken(chunk_id)
+            if broken is None:
+                self._engine.enqueue_chunk(chunk_id)
+            elif broken:
+                _log.error("a chunk broke off", extra={"chunk_id": chunk_id})
+                scoring.give_back(self._context, chunk_id)
+        for study_instance_uid, revision in completion.assessable_revisions(self._context):
+            attempts, broken = self._engine.assessment_attempts(study_instance_uid, revision)
+            if broken and attempts <= _MAXIMUM_ASSESSMENTS:
+                extra = {"study_instance_uid": study_instance_uid, "revision": revision, "attempts": attempts}
+                _log.error("an assessment broke off", extra=extra)
+                self._engine.enqueue_assessment(study_instance_uid, revision, attempts)
+
+    def keep_house(self) -> None:
+        """Delete what has been kept for long enough."""
+        housekeeping.expire(self._context, time.time())
+        self._engine.forget_finished(_WORKFLOW_RETENTION_S)
+
+    def anchor(self) -> None:
+        """Write the log's head to the anchor file, if one is configured."""
+        path = self._context.settings.anchor_file
+        if path:
+            with reading(self._context.engine) as connection:
+                audit.write_anchor(connection, path)
+
+    def _guarded(self, job: Callable[[], object]) -> Callable[[], None]:
+        """Return ``job`` so that a database that is out of reach is logged and the job tried at its next turn."""
+
+        def run() -> None:
+            try:
+                job()
+            except (sa.exc.SQLAlchemyError, OSError) as error:
+                _log.error("a job failed", extra={"job": job.__name__, "error": type(error).__name__})
+
+        return run

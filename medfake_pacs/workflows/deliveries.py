@@ -1,0 +1,72 @@
+"""Send what is due for one destination; what is due is decided anew each time, from the tables."""
+
+import time
+from functools import partial
+
+from medfake_pacs import crashpoints
+from medfake_pacs.config import DestinationSettings
+from medfake_pacs.database import reading, transaction
+from medfake_pacs.delivery import OutgoingReport, client_context, due, record, send_batch
+from medfake_pacs.report import as_comprehensive
+from medfake_pacs.workflows.context import Context
+
+_BATCH = 50
+
+
+def send_due(context: Context, destination_name: str) -> int:
+    """Send every report that is due for a destination in one association; return how many were tried.
+
+    One batch at a time goes to a destination: where one is under way, this returns 0 at once.
+    """
+    destination = next((item for item in context.settings.destinations if item.name == destination_name), None)
+    if destination is None:
+        return 0
+    lock = context.destination_locks[destination_name]
+    if not lock.acquire(blocking=False):
+        return 0
+    try:
+        return _send(context, destination)
+    finally:
+        lock.release()
+
+
+def _send(context: Context, destination: DestinationSettings) -> int:
+    with reading(context.engine) as connection:
+        found = due(connection, destination.name, time.time(), _BATCH, destination.retry)
+    items = [
+        OutgoingReport(
+            delivery_id=item.delivery_id,
+            report_uid=item.report_uid,
+            path=item.path,
+            comprehensive=partial(as_comprehensive, item.path),
+            attempt=item.attempt,
+        )
+        for item in found
+    ]
+    if not items:
+        return 0
+    tls = client_context(context.settings.tls) if destination.tls else None
+    outcomes = send_batch(destination, context.settings.node.ae_title, items, tls_context=tls)
+    crashpoints.reach("delivery.before-record")
+    now = time.time()
+    with transaction(context.engine) as connection:
+        for outcome in outcomes:
+            record(connection, outcome, destination.retry, now, ae_title=destination.ae_title)
+    crashpoints.reach("delivery.after-record")
+    return len(outcomes)
+
+
+def destinations_due(context: Context, now: float) -> list[tuple[str, str]]:
+    """Return (destination, batch) for each destination that something is due for.
+
+    The batch names the first delivery due and its attempt, so that one moment is handed over once; the
+    minute is part of it, so that a hand-over which broke off is made again.
+    """
+    found = []
+    with reading(context.engine) as connection:
+        for destination in context.settings.destinations:
+            first = due(connection, destination.name, now, 1, destination.retry)
+            if first:
+                batch = f"{first[0].delivery_id}:{first[0].attempt}:{int(now // 60)}"
+                found.append((destination.name, batch))
+    return found

@@ -1,0 +1,45 @@
+"""Read instance rows back into the values that the stages know."""
+
+import sqlalchemy as sa
+
+from medfake_pacs.database.tables import instances
+from medfake_pacs.entities import FrameScore, ImageAttributes, Region, Score
+
+_FIELDS = ImageAttributes.__dataclass_fields__
+ATTRIBUTE_COLUMNS = tuple(instances.c[name] for name in _FIELDS)
+
+
+def attributes_of(row: "sa.Row[tuple[object, ...]] | sa.RowMapping") -> ImageAttributes:
+    """Return the header attributes that an ``instances`` row holds."""
+    mapping = row if isinstance(row, sa.RowMapping) else row._mapping
+    return ImageAttributes(**{name: mapping[name] for name in _FIELDS})
+
+
+def score_to_json(score: Score) -> list[dict[str, object]]:
+    """Return a score's frames as plain values for the ``scores`` table."""
+    return [
+        {
+            "frame": frame.frame_number,
+            "score": round(frame.score, 6),
+            "outside_domain": frame.outside_domain,
+            "regions": [[r.x, r.y, r.width, r.height, round(r.score, 6)] for r in frame.regions],
+        }
+        for frame in score.frames
+    ]
+
+
+def score_from_row(row: "sa.Row[tuple[object, ...]]") -> Score:
+    """Return the score that a ``scores`` row holds."""
+    frames = tuple(
+        FrameScore(
+            frame_number=item["frame"],
+            score=item["score"],
+            outside_domain=item["outside_domain"],
+            regions=tuple(
+                Region(x=x, y=y, width=width, height=height, score=score)
+                for x, y, width, height, score in item["regions"]
+            ),
+        )
+        for item in row.frames
+    )
+    return Score(pixel_sha256=row.pixel_sha256, model_sha256=row.model_sha256, frames=frames, engine=row.engine)
