@@ -101,6 +101,8 @@ def _jpeg_2000(data: bytes) -> Frame:
 
 def _check_rle(data: bytes, module: PixelModule) -> None:
     """Check the RLE header (PS3.5 G.5): as many segments as the samples have bytes, all of them within the frame."""
+    if module.bits_allocated == 1:
+        raise PixelError("RLE Lossless with Bits Allocated 1 is not supported")
     if len(data) < 64:
         raise PixelError(f"truncated codestream: {len(data)} of 64 bytes of the RLE header")
     segments, *offsets = struct.unpack("<16L", data[:64])

@@ -85,6 +85,8 @@ def read_pixel_module(source: Source, limits: PixelLimits) -> PixelModule:
         raise PixelError(f"Bits Allocated {bits_allocated} is not supported for {source.element.keyword}")
     bits_stored = bits_allocated if floating else _number(dataset, "BitsStored", 1, bits_allocated, bits_allocated)
     samples = _number(dataset, "SamplesPerPixel", 1, 4, 1)
+    if bits_allocated == 1 and samples > 1:
+        raise PixelError(f"Bits Allocated 1 with {samples} Samples per Pixel")
     module = PixelModule(
         rows=_number(dataset, "Rows", 1, 65535),
         columns=_number(dataset, "Columns", 1, 65535),
