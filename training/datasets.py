@@ -1,4 +1,7 @@
-"""Readers: real images with the patient they belong to, in modality units, at native resolution."""
+"""Readers: real images with the patient they belong to, in modality units, at native resolution.
+
+Pixels are read by the same decoder as in service.
+"""
 
 import csv
 from collections.abc import Callable, Mapping
@@ -7,9 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
-from PIL import Image
 
+from medfake_pacs.pixels import PixelLimits, decode_frames, load_raster
+
+_LIMITS = PixelLimits(
+    max_pixels_per_frame=4096 * 4096,
+    max_frames=2000,
+    max_decoded_bytes=2**30,
+    max_memory_bytes=2**32,
+    timeout_s=60.0,
+)
 Array = npt.NDArray[np.float32]
 
 
@@ -30,13 +40,12 @@ class Sample:
 def read_ct(root: Path) -> list[Sample]:
     """CT slices of ``root`` (with index.csv beside them), in HU, rounded to whole units.
 
-    Raises: FileNotFoundError where the index or a file that it names is missing.
+    Raises: FileNotFoundError where the index is missing, PixelError where an image can't be read.
     """
     samples = []
     for row in _index(root):
-        dataset = pydicom.dcmread(root.parent / row["file"])
-        slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-        values = np.rint(dataset.pixel_array.astype(np.float32) * slope + intercept).astype(np.float32)
+        frame = next(iter(decode_frames(root.parent / row["file"], _LIMITS)))
+        values = np.rint(frame.values).astype(np.float32)
         samples.append(
             Sample(
                 image=values,
@@ -56,9 +65,10 @@ def read_knee(root: Path) -> list[Sample]:
     """Knee radiographs of ``root`` (PNG, 8 bit); the patients are unknown, so each image is its own group."""
     samples = []
     for row in _index(root):
-        with Image.open(root.parent / row["file"]) as picture:
-            values = np.asarray(picture.convert("L"), np.float32)
-        samples.append(Sample(image=values, patient=f"image-{row['group']}", source=row["source"], name=row["file"]))
+        _, frame = load_raster(root.parent / row["file"])
+        samples.append(
+            Sample(image=frame.values, patient=f"image-{row['group']}", source=row["source"], name=row["file"])
+        )
     return samples
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medfake_pacs.classifier.card import Domain
-from medfake_pacs.classifier.domain import DomainCheck, noise_ratio, thumbnail
+from medfake_pacs.classifier.domain import DomainCheck, features, noise_ratio
 
 Array = npt.NDArray[np.float32]
 _COMPONENTS = 24
@@ -36,7 +36,7 @@ def fit(
         max_distance=0.0,
         max_residual=0.0,
     )
-    views = np.stack([thumbnail(_moved(image, rng), 16, value_range) for image in train for _ in range(8)])
+    views = np.stack([features(_moved(image, rng), 16, value_range) for image in train for _ in range(8)])
     mean = views.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((views - mean).T))
     tensors = {

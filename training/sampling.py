@@ -122,10 +122,16 @@ class PairSampler:
             local = whole
         return window, self._forge.any_of(local, site, rng), inner
 
-    def forge_image(self, number: int, family: str, rng: np.random.Generator) -> Forged:
-        """A whole sample (H, W) with one edit of one family; the mask is the sample's size too."""
+    def place(self, number: int, rng: np.random.Generator) -> tuple[int, int]:
+        """A place (row, column) where a sample may be edited."""
+        return self._places[number].draw(rng)
+
+    def forge_image(
+        self, number: int, family: str, rng: np.random.Generator, centre: tuple[int, int] | None = None
+    ) -> Forged:
+        """A whole sample (H, W) with one edit of one family, there or anywhere; the mask is the sample's size too."""
         image = self._samples[number].image
-        centre = self._places[number].draw(rng)
+        centre = centre or self.place(number, rng)
         rows, columns = self._window(image.shape, centre, 160)
         if family in WHOLE:
             rows, columns = (slice(0, size) for size in image.shape)

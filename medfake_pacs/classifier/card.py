@@ -70,7 +70,7 @@ class Domain:
 
     Sides in pixels. ``noise``: bounds of the median absolute 3×3 residual over the 1st to 99th percentile range.
     ``thumbnail_range``: modality units that map to 0..1, or None for the frame's own percentiles.
-    ``max_distance`` and ``max_residual`` bound the thumbnail's distance from those of the training images
+    ``max_distance`` and ``max_residual`` bound the distance of thumbnail and histogram from the training images'
     (within and off their principal components, which are in the weights file).
     """
 

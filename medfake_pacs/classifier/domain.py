@@ -1,7 +1,7 @@
 """Whether a frame is of the kind that a model was trained on; if not, why not.
 
-Three checks: size, range and noise of the values, and a 16×16 thumbnail against the principal components
-of the training images' thumbnails. They keep blank frames, photographs and other body parts from getting
+Three checks: size, range and noise of the values, and a 16×16 thumbnail with a histogram against the principal
+components of the training images'. They keep blank frames, photographs and other body parts from getting
 a verdict that nobody has measured; they are no defence against somebody who knows them.
 """
 
@@ -15,6 +15,8 @@ from scipy.ndimage import uniform_filter
 from medfake_pacs.classifier.card import Domain
 
 Array = npt.NDArray[np.float32]
+_BINS = 16
+_HISTOGRAM_WEIGHT = 6.0
 
 
 def noise_ratio(frame: Array) -> float:
@@ -26,12 +28,18 @@ def noise_ratio(frame: Array) -> float:
     return float(np.median(residual) / max(float(high - low), 1e-6))
 
 
-def thumbnail(frame: Array, size_px: int, value_range: tuple[float, float] | None) -> Array:
-    """The frame (H, W) as (size_px²,) float32 in 0..1."""
+def features(frame: Array, size_px: int, value_range: tuple[float, float] | None) -> Array:
+    """A thumbnail of the frame (H, W) and the square roots of its histogram, (size_px² + 16,) float32.
+
+    Values are scaled so that ``value_range``, or the frame's 1st and 99th percentile, becomes 0..1. The
+    histogram weighs six times: it tells a photograph in Hounsfield's range from a CT slice better than shapes do.
+    """
     low, high = value_range or np.percentile(frame, [1, 99])
     scaled = np.clip((frame - low) / max(float(high) - float(low), 1e-6), 0, 1).astype(np.float32)
     small = Image.fromarray(scaled).resize((size_px, size_px), Image.Resampling.BOX)
-    return np.asarray(small, np.float32).ravel()
+    counts, _ = np.histogram(scaled, bins=_BINS, range=(0, 1))
+    histogram = np.sqrt(counts / scaled.size) * _HISTOGRAM_WEIGHT
+    return np.concatenate([np.asarray(small, np.float32).ravel(), histogram.astype(np.float32)])
 
 
 class DomainCheck:
@@ -44,8 +52,8 @@ class DomainCheck:
         self._deviation = tensors["domain.deviation"].astype(np.float32)
 
     def distances(self, frame: Array) -> tuple[float, float]:
-        """How far the frame's thumbnail is: within the components (standard deviations), and off them (RMS)."""
-        centred = thumbnail(frame, self._domain.thumbnail_px, self._domain.thumbnail_range) - self._mean
+        """How far the frame's features are: within the components (standard deviations), and off them (RMS)."""
+        centred = features(frame, self._domain.thumbnail_px, self._domain.thumbnail_range) - self._mean
         code = self._components @ centred
         off = centred - code @ self._components
         return float(np.sqrt(np.mean((code / self._deviation) ** 2))), float(np.sqrt(np.mean(off**2)))

@@ -1,0 +1,52 @@
+"""Calibration and thresholds, from validation patients alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.scored import CLEAN, Row
+from training.statistics import platt, sigmoid
+
+# A clean score this many standard deviations above the mean is rarer than 1 in 1000 (one image), or, for the
+# hundreds of runs of slices that a series has, 1 in 10 000, were it normal; no percentile of so few images says more.
+DEVIATIONS = {1: 3.1, 3: 3.7}
+FAKES_BELOW = 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a pooled logit is read: calibration, thresholds as probabilities, and the logits they stand for."""
+
+    slope: float
+    intercept: float
+    real_below: float
+    fake_above: float
+    real_below_logit: float
+    fake_above_logit: float
+
+
+def read_from(rows: Sequence[Row], families: Sequence[str], *, contiguous: int) -> Reading:
+    """Chooses how scores are read.
+
+    ``fake_above`` is the higher of the clean images' 99.5th percentile and their mean plus DEVIATIONS standard
+    deviations. ``real_below`` is the score below which one in ten fakes of the trained families lies, each family
+    weighing the same; never above ``fake_above``.
+    """
+    inside = [row for row in rows if not row.outside and not row.codec]
+    clean = np.array([row.score for row in inside if row.family == CLEAN])
+    fake = [row.score for row in inside if row.family in families]
+    slope, intercept = platt(clean.tolist(), fake)
+    if slope <= 0:
+        raise ValueError("validation fakes score no higher than clean images: this model can't be calibrated")
+    spread = float(clean.std(ddof=1)) * (1 + 1 / (4 * (len(clean) - 1)))
+    above = max(float(np.quantile(clean, 0.995)), float(clean.mean()) + DEVIATIONS[contiguous] * spread)
+    below = min(float(np.quantile(fake, FAKES_BELOW)), above)
+    return Reading(
+        slope=slope,
+        intercept=intercept,
+        real_below=round(sigmoid(slope * below + intercept), 4),
+        fake_above=round(sigmoid(slope * above + intercept), 4),
+        real_below_logit=below,
+        fake_above_logit=above,
+    )
