@@ -57,10 +57,13 @@ def _await_answer(process: "subprocess.Popen[bytes]", port: int, log: Path, time
         return process.poll() is not None or answers_echo(port)
 
     if not wait_until(answered_or_ended, timeout_s):
-        raise DemoError(f"the node did not answer within {timeout_s:.0f} s; see {log}")
+        raise DemoError(f"the node did not answer within {timeout_s:.0f} s; the end of {log}:\n{_end_of(log)}")
     if process.poll() is not None:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-        raise DemoError("\n".join([f"the node ended with status {process.returncode}:", *lines]))
+        raise DemoError(f"the node ended with status {process.returncode}; the end of {log}:\n{_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
 
 
 def _stop(process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
