@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medfake_pacs import telemetry
 from medfake_pacs.config import Settings
 from medfake_pacs.database import open_engine, upgrade
 
@@ -49,7 +48,6 @@ def run(settings: Settings, path: Path) -> int:
     A process that dies is started again, at once the first time and then after pauses that double up to
     half a minute. At the end receivers stop first, so that nothing new comes in while the worker ends.
     """
-    telemetry.configure(settings.log.level, "serve")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _setter(stop))
@@ -75,7 +73,7 @@ def _command(path: Path, role: str, index: int) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "medfake_pacs.cli",
+        "medfake_pacs",
         "serve",
         "--config",
         str(path),

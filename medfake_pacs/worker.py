@@ -5,9 +5,8 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from medfake_pacs import __version__, audit, telemetry
+from medfake_pacs import __version__, audit
 from medfake_pacs.config import Settings
 from medfake_pacs.database import open_engine, transaction, upgrade
 from medfake_pacs.entities import AuditEvent
@@ -22,7 +21,6 @@ _log = logging.getLogger(__name__)
 
 def run(settings: Settings) -> int:
     """Work until SIGTERM or SIGINT, then let running steps end; return the process' exit code."""
-    telemetry.configure(settings.log.level, "worker")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _setter(stop))
@@ -78,8 +76,3 @@ def _warm_up(context: Context) -> None:
             _log.error("a model can't be loaded", extra={"model": name, "reason": str(error)})
         else:
             _log.info("model ready", extra={"model": name, "engine": classifier.engine})
-
-
-def state_folders(settings: Settings) -> tuple[Path, ...]:
-    """Return the folders that the node needs to exist."""
-    return (settings.node.state_dir, settings.spool_dir, settings.reports_dir, settings.cache_dir)

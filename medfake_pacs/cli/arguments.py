@@ -1,9 +1,11 @@
 """What may be written after `medfake-pacs`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+
+from medfake_pacs.config import Settings, find_configuration, load_settings
 
 
 def parser(version: str) -> argparse.ArgumentParser:
@@ -18,9 +20,7 @@ def parser(version: str) -> argparse.ArgumentParser:
     _classify(commands)
     _route_test(commands)
     _models(commands)
-    _echo(commands)
-    _audit(commands)
-    _deliveries(commands)
+    _log_and_queue(commands)
     return top
 
 
@@ -93,26 +93,31 @@ def _models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     command.set_defaults(run=_later("models", "models"))
 
 
-def _echo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "echo", "send C-ECHO to a configured destination")
-    command.add_argument("name", metavar="NAME")
-    _with_config(command)
-    command.set_defaults(run=_later("peers", "echo"))
+def _log_and_queue(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands that the audit and delivery packages bring; theirs want the settings as well."""
+    before = set(commands.choices)
+    for module in ("medfake_pacs.audit.commands", "medfake_pacs.delivery.commands"):
+        import_module(module).add_arguments(commands)
+    for name in set(commands.choices) - before:
+        for leaf in _leaves(commands.choices[name]):
+            _with_config(leaf)
+            leaf.set_defaults(run=_with_settings(leaf.get_default("run")))
 
 
-def _audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "audit", "query or verify the log")
-    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
-    import_module("medfake_pacs.audit.commands").add_arguments(actions)
-    for name, action in actions.choices.items():
-        _with_config(action)
-        action.set_defaults(run=_later("peers", f"audit_{name}"))
+def _leaves(command: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers under ``command`` that have no actions of their own."""
+    groups = [action for action in command._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        yield command
+    for group in groups:
+        for inner in group.choices.values():
+            yield from _leaves(inner)
 
 
-def _deliveries(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "deliveries", "list what is to be sent, and send dead letters again")
-    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
-    import_module("medfake_pacs.delivery.commands").add_arguments(actions)
-    for name, action in actions.choices.items():
-        _with_config(action)
-        action.set_defaults(run=_later("peers", f"deliveries_{name}"))
+def _with_settings(
+    function: Callable[[Settings, argparse.Namespace], int],
+) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        return function(load_settings(find_configuration(options.config)), options)
+
+    return run

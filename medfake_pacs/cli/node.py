@@ -3,6 +3,7 @@
 import argparse
 
 from medfake_pacs import serve as supervisor
+from medfake_pacs import telemetry
 from medfake_pacs.cli import configuration_path, settings_of
 from medfake_pacs.config import load_settings
 from medfake_pacs.errors import ConfigurationError
@@ -15,6 +16,8 @@ def serve(options: argparse.Namespace) -> int:
         supervisor.die_with_parent()
     else:
         supervisor.prepare(settings)
+    process = f"receiver-{options.index}" if options.only == "receiver" else options.only or "serve"
+    telemetry.configure(settings.log.level, process)
     if options.only == "receiver":
         from medfake_pacs import receiver
 
