@@ -101,7 +101,9 @@ class DecoderProcess:
             yield DecodedFrame(frame_number=message["number"], values=values, sha256=message["sha256"])
 
     def _request(self, path: str) -> None:
-        if self._child is None or self._child.poll() is not None:
+        if self._child is not None and self._child.poll() is not None:
+            self._kill()
+        if self._child is None:
             self._child = self._started()
         try:
             _write(self._child, protocol.encode({"path": path}))

@@ -120,7 +120,7 @@ def test_deflate_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     head = head[: 132 + 12 + struct.unpack("<L", head[140:144])[0]]
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     private = b"\x09\x00\x01\x10UN\0\0" + struct.pack("<L", 1 << 30)
-    bomb = deflater.compress(private) + b"".join(deflater.compress(bytes(1 << 24)) for _ in range(64))
+    bomb = deflater.compress(private) + b"".join(deflater.compress(bytes(1 << 24)) for _ in range(5))
     path.write_bytes(head + bomb + deflater.flush())
     assert path.stat().st_size < 2 << 20
     with pytest.raises(PixelError, match="larger than 68157440 bytes when inflated"):
