@@ -81,8 +81,7 @@ def run_verify(settings: Settings, args: argparse.Namespace) -> int:
     with _log(settings) as engine:
         if engine is None:
             return _UNUSABLE
-        with reading(engine) as connection:
-            result = verify(connection, anchor_file)
+        result = _verify(engine, anchor_file)
         if not result.ok:
             print(_broken(result))
             return _BROKEN
@@ -92,6 +91,18 @@ def run_verify(settings: Settings, args: argparse.Namespace) -> int:
     if anchor_file is not None and not result.anchors and result.rows:
         print(f"no anchor in {anchor_file}: a log that was cut off at its end would look whole", file=sys.stderr)
     return 0
+
+
+def _verify(engine: sa.Engine, anchor_file: Path | None) -> Verification:
+    result = None
+    try:
+        with reading(engine) as connection:
+            result = verify(connection, anchor_file)
+    except sa.exc.DatabaseError:
+        # A damaged file can fail once more when the transaction ends.
+        if result is None:
+            raise
+    return result
 
 
 def _broken(result: Verification) -> str:

@@ -66,9 +66,8 @@ class AuditRow:
 def query(connection: sa.Connection, conditions: AuditFilter | None = None) -> Iterator[AuditRow]:
     """Yield the rows that meet every condition, in the order in which they were written; memory stays flat."""
     statement = _statement(connection, conditions or AuditFilter())
-    result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(statement)
-    for partition in result.partitions():
-        for row in partition:
+    with connection.execute(statement, execution_options={"yield_per": _ROWS_PER_FETCH}) as result:
+        for row in result:
             yield AuditRow(**row._mapping)
 
 

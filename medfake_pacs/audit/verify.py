@@ -1,7 +1,8 @@
 """Prove that the log is whole: recompute the chain and compare it with the anchor outside the database."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,17 +89,19 @@ def _check_rows(connection: sa.Connection, progress: _Progress, anchors: tuple[A
     expected: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         expected.setdefault(anchor.seq, []).append(anchor)
-    for row in _rows(connection):
-        _check_row(row, progress)
-        progress.rows, progress.head = row["seq"], row["hash"].decode()
-        for anchor in expected.get(progress.rows, ()):
-            if anchor.hash != progress.head:
-                reason = (
-                    f"row {anchor.seq} isn't the one that was anchored at {anchor.time}: "
-                    f"the log was rewritten here or earlier"
-                )
-                raise _BrokenError(anchor.seq, reason)
-            progress.anchors += 1
+    with closing(_rows(connection)) as rows:
+        for row in rows:
+            _check_row(row, progress)
+            progress.rows, progress.head = row["seq"], row["hash"].decode()
+            for anchor in expected.get(progress.rows, ()):
+                _check_anchor(anchor, progress)
+
+
+def _check_anchor(anchor: Anchor, progress: _Progress) -> None:
+    if anchor.hash != progress.head:
+        reason = f"row {anchor.seq} isn't the one that was anchored at {anchor.time}: rewritten here or earlier"
+        raise _BrokenError(anchor.seq, reason)
+    progress.anchors += 1
 
 
 def _check_tail(progress: _Progress, anchors: tuple[Anchor, ...]) -> None:
@@ -120,7 +123,7 @@ def _check_indices(connection: sa.Connection) -> None:
         raise AuditError(f"the database file is damaged: {problem}")
 
 
-def _rows(connection: sa.Connection) -> Iterator[dict[str, Any]]:
+def _rows(connection: sa.Connection) -> Generator[dict[str, Any]]:
     """Yield the rows in order of ``seq``, text as the bytes that are stored."""
     columns = [audit_events.c[name] for name in _COLUMNS]
     sqlite = connection.dialect.name == "sqlite"
@@ -128,9 +131,8 @@ def _rows(connection: sa.Connection) -> Iterator[dict[str, Any]]:
         types = sa.literal_column(" || ".join(f"typeof({column.name})" for column in columns)).label("types")
         columns = [columns[0], *(sa.cast(column, sa.LargeBinary).label(column.name) for column in columns[1:]), types]
     query = sa.select(*columns).order_by(audit_events.c.seq)
-    result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
-    for partition in result.partitions():
-        for values in partition:
+    with connection.execute(query, execution_options={"yield_per": _ROWS_PER_FETCH}) as result:
+        for values in result:
             if not sqlite:
                 values = (values[0], *(text.encode() for text in values[1:]))
             elif values[-1] != _SQLITE_TYPES:

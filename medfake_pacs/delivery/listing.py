@@ -57,12 +57,12 @@ def listing(
     for column, value in conditions.items():
         if value:
             query = query.where(column == value)
-    result = connection.execution_options(yield_per=_DELIVERIES_PER_FETCH).execute(query)
-    for partition in result.partitions():
-        ids = [row.delivery_id for row in partition]
-        history = _attempts(connection, ids) if with_attempts else {}
-        for row in partition:
-            yield ListedDelivery(**row._mapping, history=tuple(history.get(row.delivery_id, ())))
+    with connection.execute(query, execution_options={"yield_per": _DELIVERIES_PER_FETCH}) as result:
+        for partition in result.partitions():
+            ids = [row.delivery_id for row in partition]
+            history = _attempts(connection, ids) if with_attempts else {}
+            for row in partition:
+                yield ListedDelivery(**row._mapping, history=tuple(history.get(row.delivery_id, ())))
 
 
 def _attempts(connection: sa.Connection, delivery_ids: Sequence[int]) -> dict[int, list[Attempt]]:
