@@ -1,0 +1,136 @@
+"""Pairs, degradation and the training loop, on small made-up images."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medfake_pacs.pixels.preprocess import Preprocessing, preparer
+from tests.support import REPOSITORY
+from tests.unit.test_training_forge import picture
+from training import sampling
+from training.configuration import Configuration, read_configuration
+from training.datasets import Sample
+from training.degrade import degrade, jpeg2000
+from training.forge import Forge, reconstruct
+from training.sampling import PairSampler, SamplingSettings, cells_of
+from training.setting import Setting, pooled
+from training.split import by_patient
+from training.train import Trainer, pair_loss
+
+CONFIGS = REPOSITORY / "training" / "configs"
+FAMILIES = ("noise", "nodule", "upsample")
+
+
+@pytest.fixture(scope="module")
+def configuration() -> Configuration:
+    lung = read_configuration(CONFIGS / "lung-ct.toml")
+    training = replace(
+        lung.training, pairs=4, phases=((0.0, 64),), validation_pairs=10, validation_px=64, validate_every_s=1e9
+    )
+    return replace(lung, backbone="test_efficientnet", families=FAMILIES, pinned_to_test=(), training=training)
+
+
+@pytest.fixture(scope="module")
+def setting(configuration: Configuration) -> Setting:
+    samples = [
+        Sample(image=picture(number, side=224), patient=f"p{number}", source="made up", name=f"{number}")
+        for number in range(10)
+    ]
+    split = by_patient(samples)
+    codec = reconstruct.fit([sample.image for sample in split.train], np.random.default_rng(0), count=300)
+    return Setting(configuration=configuration, split=split, forge=Forge(codec))
+
+
+@pytest.mark.parametrize("name", ["lung-ct", "knee-xr", "quick"])
+def test_the_configurations_can_be_read(name: str) -> None:
+    configuration = read_configuration(CONFIGS / f"{name}.toml")
+    assert configuration.name == name
+    assert not set(configuration.families) & set(configuration.held_out_families)
+    assert len(configuration.families) >= 4
+
+
+def plain_sampler(setting: Setting, preprocessing: Preprocessing) -> PairSampler:
+    settings = SamplingSettings(hounsfield=True, degrade_chance=0, codec_chance=0, stray_chance=0, whole_chance=0)
+    return PairSampler(setting.split.train, setting.forge, preprocessing, settings)
+
+
+def test_training_pixels_are_the_services_pixels(setting: Setting) -> None:
+    """A real crop must be found, turned one of eight ways, in what the service makes of the whole image."""
+    recipe = setting.configuration.preprocessing_source
+    batch = plain_sampler(setting, setting.configuration.preprocessing).batch(3, 64, FAMILIES, np.random.default_rng(1))
+    prepared = [preparer(recipe)(sample.image) for sample in setting.split.train]
+    windows = [np.lib.stride_tricks.sliding_window_view(image[0], (64, 64)) for image in prepared]
+    for crop in batch.pixels[:3]:
+        turned = [np.rot90(one, turn) for turn in range(4) for one in (crop[0], crop[0, :, ::-1])]
+        found = False
+        for view in windows:
+            for one in turned:
+                corners = np.abs(view[:, :, 0, 0] - one[0, 0]) < 1e-5
+                found |= any(np.allclose(view[row, column], one, atol=1e-4) for row, column in np.argwhere(corners))
+        assert found
+
+
+def test_a_pair_is_one_place_and_differs_only_near_the_edit(setting: Setting) -> None:
+    batch = plain_sampler(setting, setting.configuration.preprocessing).batch(
+        6, 96, ("noise", "nodule"), np.random.default_rng(2)
+    )
+    real, fake = batch.pixels[:6, 2], batch.pixels[6:, 2]
+    assert batch.labels.tolist() == [0.0] * 6 + [1.0] * 6
+    same = (real == fake).mean(axis=(1, 2))
+    assert (same > 0.2).all()
+    assert (same < 1).all()
+    assert (batch.cells[:6] == 0).all()
+    assert set(np.unique(batch.cells[6:])) <= {sampling.IGNORED, 1.0}
+
+
+def test_cells_are_those_that_hold_the_edit() -> None:
+    mask = np.zeros((96, 96), np.float32)
+    mask[32:64, 64:] = 1
+    expected = np.full((3, 3), sampling.IGNORED)
+    expected[1, 2] = 1
+    assert np.array_equal(cells_of(mask), expected)
+
+
+def test_a_degradation_is_the_same_for_both_of_a_pair() -> None:
+    image = picture(3)
+    for seed in range(12):
+        first, second = degrade(
+            [image, image.copy()], np.random.default_rng(seed), hounsfield=True, chance=1.0, codec_chance=0.5
+        )
+        assert np.array_equal(first, second)
+        assert np.array_equal(first, np.rint(first))
+        assert not np.array_equal(first, image)
+
+
+def test_jpeg_2000_of_a_ct_slice_keeps_hounsfield_units() -> None:
+    image = picture(4)
+    coded = jpeg2000(image, 8)
+    assert coded.shape == image.shape
+    assert 0 < np.abs(coded - image).mean() < 20
+
+
+def test_the_loss_rewards_the_right_side(setting: Setting) -> None:
+    batch = plain_sampler(setting, setting.configuration.preprocessing).batch(4, 96, FAMILIES, np.random.default_rng(3))
+    right = torch.cat([torch.full((4, 3, 3), -3.0), torch.full((4, 3, 3), 3.0)])
+    assert pair_loss(right, batch, 9, 0.5) < 0.1 < pair_loss(torch.zeros(8, 3, 3), batch, 9, 0.5)
+    assert pair_loss(-right, batch, 9, 0.5) > 3
+    assert pooled(torch.arange(9.0).reshape(1, 3, 3), 2).item() == 7.5
+
+
+def trainer(setting: Setting, output: Path, budget_s: float) -> Trainer:
+    output.mkdir(exist_ok=True)
+    return Trainer(setting, output, budget_s=budget_s, device="cpu", threads=1)
+
+
+def test_a_run_ends_within_its_budget_and_goes_on_where_it_was(setting: Setting, tmp_path: Path) -> None:
+    first = trainer(setting, tmp_path, 1.5).run()
+    assert first.step > 0
+    assert (tmp_path / "best.pt").exists()
+    second = trainer(setting, tmp_path, first.elapsed_s + 1.5).run()
+    assert second.step > first.step
+    assert second.history[: len(first.history)] == first.history
+    third = trainer(setting, tmp_path, 0.5).run()
+    assert third.step == second.step
