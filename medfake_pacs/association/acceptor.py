@@ -1,5 +1,6 @@
 """One association that a peer opens: asked for, judged, served, ended (PS3.8 7, PS3.7 9.1.1)."""
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -224,10 +225,8 @@ class Acceptor(Association):
             self.dul.kill_dul()
         connection = wrapper.socket
         if connection is not None:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             if self._started_dul:
                 self.dul.join()
             connection.close()

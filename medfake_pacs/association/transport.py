@@ -12,6 +12,7 @@ against 3.0.4. What they change, and why:
 - ``poll`` instead of ``select``, which fails from file descriptor 1024 on.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -62,10 +63,8 @@ class Wakeup:
 
     def clear(self) -> None:
         """Take the wake-ups that came so far."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._descriptor)
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         """Give the file descriptor back."""

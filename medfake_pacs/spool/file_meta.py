@@ -1,46 +1,59 @@
 """The File Meta Information of a spooled object: what it is, and who sent it (PS3.10 7.1).
 
 The sender goes into the file beside the standard attributes, so that an object which was spooled but
-not recorded can be recorded later with the AE titles and the host that it came from.
+not recorded can be recorded later with the AE titles and the host that it came from. The bytes are put together here: by way of pydicom's data sets they take half a
+millisecond of the four that an object may take.
 """
 
 import json
+import struct
 from dataclasses import asdict
-from io import BytesIO
 
 from pydicom.dataset import FileMetaDataset
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
 
 from medfake_pacs.entities import Peer
 
 PREAMBLE = b"\x00" * 128 + b"DICM"
-IMPLEMENTATION_CLASS_UID = UID("2.25.327155144908996495821813681201420712174")
+IMPLEMENTATION_CLASS_UID = "2.25.327155144908996495821813681201420712174"
 IMPLEMENTATION_VERSION_NAME = "MEDFAKE_PACS"
 # Names the layout of (0002,0102) Private Information: JSON of the sender and the time of reception.
-PRIVATE_CREATOR_UID = UID("2.25.94332109967665671892911794818220654614")
+PRIVATE_CREATOR_UID = "2.25.94332109967665671892911794818220654614"
 
 
 def encode(
     *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, peer: Peer, received_at: float
 ) -> bytes:
     """Return preamble, prefix and File Meta Information, ready to be followed by the data set."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
-    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    meta.SourceApplicationEntityTitle = peer.calling_ae_title
-    meta.SendingApplicationEntityTitle = peer.calling_ae_title
-    meta.ReceivingApplicationEntityTitle = peer.called_ae_title
     note = json.dumps({"peer": asdict(peer), "received_at": received_at}, sort_keys=True).encode()
-    meta.PrivateInformationCreatorUID = PRIVATE_CREATOR_UID
-    meta.PrivateInformation = note + b" " * (len(note) % 2)
-    buffer = BytesIO()
-    buffer.write(PREAMBLE)
-    write_file_meta_info(buffer, meta)
-    return buffer.getvalue()
+    elements = b"".join(
+        (
+            _long_element(0x0001, b"OB", b"\x00\x01"),
+            _element(0x0002, b"UI", sop_class_uid),
+            _element(0x0003, b"UI", sop_instance_uid),
+            _element(0x0010, b"UI", transfer_syntax_uid),
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            _element(0x0016, b"AE", peer.calling_ae_title),
+            _element(0x0017, b"AE", peer.calling_ae_title),
+            _element(0x0018, b"AE", peer.called_ae_title),
+            _element(0x0100, b"UI", PRIVATE_CREATOR_UID),
+            _long_element(0x0102, b"OB", note + b" " * (len(note) % 2)),
+        )
+    )
+    group_length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(elements))
+    return PREAMBLE + group_length + elements
+
+
+def _element(element: int, representation: bytes, value: str) -> bytes:
+    """Return an element of group 0002 with a 16-bit length (PS3.5 Table 7.1-2)."""
+    data = value.encode("ascii", "replace")
+    data += (b"\x00" if representation == b"UI" else b" ") * (len(data) % 2)
+    return struct.pack("<HH2sH", 0x0002, element, representation, len(data)) + data
+
+
+def _long_element(element: int, representation: bytes, data: bytes) -> bytes:
+    """Return an element of group 0002 with a 32-bit length (PS3.5 Table 7.1-1)."""
+    return struct.pack("<HH2sHI", 0x0002, element, representation, 0, len(data)) + data
 
 
 def sender(meta: FileMetaDataset, *, otherwise_at: float) -> tuple[Peer, float]:

@@ -4,10 +4,11 @@ import hashlib
 import logging
 import os
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from medfake_pacs import crashpoints
-from medfake_pacs.entities import Peer, ReceivedInstance, SpooledInstance
+from medfake_pacs.entities import ImageAttributes, Peer, ReceivedInstance, SpooledInstance
 from medfake_pacs.errors import CannotUnderstandError, OutOfResourcesError, SopClassMismatchError
 from medfake_pacs.spool import file_meta
 from medfake_pacs.spool.header import configure_reading, read_attributes, read_file_meta
@@ -16,6 +17,7 @@ from medfake_pacs.spool.incoming import IncomingFolder, IncomingObject, free_byt
 _LOGGER = logging.getLogger(__name__)
 _SUFFIX = ".dcm"
 _BLOCK_BYTES = 2**20
+_SYNCERS = 32
 
 
 class Spool:
@@ -31,12 +33,18 @@ class Spool:
         self._objects = root / "objects"
         self._min_free_bytes = min_free_bytes
         self._objects.mkdir(parents=True, exist_ok=True)
+        # All of them now, so that no object waits for its folder to become durable.
+        for number in range(256):
+            (self._objects / f"{number:02x}").mkdir(exist_ok=True)
+        _sync_folder(self._objects)
+        self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="spool")
         self._folder = IncomingFolder(root / "incoming", owner)
         self.incoming = self._folder.path
         _sync_folder(root)
 
     def close(self) -> None:
         """Remove this process' folder for arriving objects."""
+        self._syncers.shutdown()
         self._folder.close()
 
     def has_room(self) -> bool:
@@ -94,17 +102,20 @@ class Spool:
 
     def _keep(self, received: ReceivedInstance, incoming: IncomingObject | None) -> SpooledInstance:
         crashpoints.reach("receiver.before-fsync")
-        if incoming is not None:
-            incoming.sync()
-            offset, digest, size = incoming.data_set_offset, incoming.content_sha256, incoming.size_bytes
-        else:
+        if incoming is None:
             _sync_file(received.path)
             offset = read_file_meta(received.path)[1]
             digest, size = _digest(received.path, offset)
+            attributes = _read(received, offset)
+        else:
+            offset, digest, size = incoming.data_set_offset, incoming.content_sha256, incoming.size_bytes
+            # The disk works while the header is read: each takes about a millisecond.
+            synced = self._syncers.submit(incoming.sync)
+            try:
+                attributes = _read(received, offset)
+            finally:
+                synced.result()
         crashpoints.reach("receiver.after-fsync")
-        attributes = read_attributes(
-            received.path, data_set_offset=offset, transfer_syntax_uid=received.transfer_syntax_uid
-        )
         if attributes.sop_instance_uid != received.sop_instance_uid:
             raise SopClassMismatchError("the data set has another SOP Instance UID than the request")
         if attributes.sop_class_uid != received.sop_class_uid:
@@ -120,10 +131,7 @@ class Spool:
         )
 
     def _move(self, source: Path, digest: str) -> Path:
-        folder = self._objects / digest[:2] / digest[2:4]
-        if not folder.is_dir():
-            _make_folder(folder.parent)
-            _make_folder(folder)
+        folder = self._objects / digest[:2]
         target = folder / f"{digest}{_SUFFIX}"
         source.rename(target)
         crashpoints.reach("receiver.after-rename")
@@ -140,7 +148,7 @@ class Spool:
 
         Its time of reception, its association and its sender are those that its file says.
         """
-        for path in sorted(self._objects.glob(f"??/??/*{_SUFFIX}")):
+        for path in sorted(self._objects.glob(f"??/*{_SUFFIX}")):
             if path.stem not in known and (spooled := self._adopt(path)):
                 yield spooled
 
@@ -179,13 +187,8 @@ def _digest(path: Path, offset: int) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        # Another thread's or process' folder, perhaps not yet durable: sync its parent all the same.
-        pass
-    _sync_folder(folder.parent)
+def _read(received: ReceivedInstance, offset: int) -> ImageAttributes:
+    return read_attributes(received.path, data_set_offset=offset, transfer_syntax_uid=received.transfer_syntax_uid)
 
 
 def _sync_folder(folder: Path) -> None:
