@@ -12,6 +12,7 @@ import warnings
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
+from medfake_pacs.entities import DecodedFrame
 from medfake_pacs.errors import PixelError
 from medfake_pacs.pixels import protocol
 from medfake_pacs.pixels.decode import open_image
@@ -29,6 +30,7 @@ def main() -> int:
     limits = PixelLimits(**_read(requests)["limits"])
     resource.setrlimit(resource.RLIMIT_AS, (limits.max_memory_bytes, limits.max_memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _send(replies, {"kind": "ready"})
     while True:
         try:
             request = _read(requests)
@@ -62,14 +64,20 @@ def _serve(path: str, limits: PixelLimits, replies: BinaryIO) -> None:
     # The parent enforces the limit; the alarm is for the case that the parent is dead. A codec can't ignore it.
     grace_s = int(limits.timeout_s) + 5
     signal.alarm(grace_s)
-    with open_image(path, limits) as image:
-        _send(replies, {"kind": "image", "info": asdict(image.info)})
-        for frame in image.frames:
-            signal.alarm(0)
-            head = {"kind": "frame", "number": frame.frame_number, "sha256": frame.sha256, "shape": frame.values.shape}
-            _send(replies, head, memoryview(frame.values).cast("B"))
-            signal.alarm(grace_s)
-    signal.alarm(0)
+    try:
+        with open_image(path, limits) as image:
+            _send(replies, {"kind": "image", "info": asdict(image.info)})
+            for frame in image.frames:
+                signal.alarm(0)
+                _send_frame(replies, frame)
+                signal.alarm(grace_s)
+    finally:
+        signal.alarm(0)
+
+
+def _send_frame(replies: BinaryIO, frame: DecodedFrame) -> None:
+    head = {"kind": "frame", "number": frame.frame_number, "sha256": frame.sha256, "shape": frame.values.shape}
+    _send(replies, head, memoryview(frame.values).cast("B"))
 
 
 def _read(requests: BinaryIO) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from medfake_pacs.pixels import protocol
 from medfake_pacs.pixels.limits import PixelLimits
 
 _PIPE_BYTES = 1 << 20
+_START_TIMEOUT_S = 60.0
 _KEPT_BYTES = str(32 << 20)
 _END_TIMEOUT_S = 2.0
 
@@ -42,7 +43,8 @@ class DecoderProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._turn = 0
         self._frames_due = 0
-        self._time_left_s = 0.0
+        self._doing = ""
+        self._allowed_s = self._time_left_s = 0.0
 
     def open(self, path: Path | str) -> tuple[ImageInfo, Iterator[DecodedFrame]]:
         """Return an image's properties and its frames, which are decoded while they are taken.
@@ -57,8 +59,9 @@ class DecoderProcess:
             if self._frames_due:
                 self._kill()
             self._turn += 1
+            self._ensure_child()
             self._frames_due = 1
-            self._time_left_s = self._limits.timeout_s
+            self._allow(self._limits.timeout_s, "decoding")
             self._request(os.path.abspath(path))
             message, _ = self._reply()
             info = ImageInfo(**message["info"])
@@ -100,21 +103,28 @@ class DecoderProcess:
             values = payload.view(np.float32).reshape(message["shape"])
             yield DecodedFrame(frame_number=message["number"], values=values, sha256=message["sha256"])
 
-    def _request(self, path: str) -> None:
+    def _ensure_child(self) -> None:
         if self._child is not None and self._child.poll() is not None:
             self._kill()
         if self._child is None:
-            self._child = self._started()
+            # A busy machine may be slow to start it; no image's time is spent on that.
+            self._allow(_START_TIMEOUT_S, "starting the decoder")
+            try:
+                self._child = _start(self._limits)
+            except OSError as error:
+                raise PixelError(f"the decoder process can't be started: {error.strerror}") from error
+            self._reply()
+
+    def _allow(self, allowed_s: float, doing: str) -> None:
+        self._doing = doing
+        self._allowed_s = self._time_left_s = allowed_s
+
+    def _request(self, path: str) -> None:
+        assert self._child is not None
         try:
             _write(self._child, protocol.encode({"path": path}))
         except BrokenPipeError:
             self._fail_crashed()
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        try:
-            return _start(self._limits)
-        except OSError as error:
-            raise PixelError(f"the decoder process can't be started: {error.strerror}") from error
 
     def _reply(self) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return the child's next message; an error message becomes the image's PixelError."""
@@ -142,7 +152,7 @@ class DecoderProcess:
             self._time_left_s -= time.monotonic() - started
             if not ready:
                 self._kill()
-                raise PixelError(f"decoding took longer than {self._limits.timeout_s:g} s")
+                raise PixelError(f"{self._doing} took longer than {self._allowed_s:g} s")
             count = os.readv(descriptor, [view])
             if not count:
                 self._fail_crashed()
@@ -155,7 +165,7 @@ class DecoderProcess:
         assert child is not None
         status = _end(child)
         what = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        raise PixelError(f"decoder crashed ({what}) on this image")
+        raise PixelError(f"decoder crashed ({what}) while {self._doing}")
 
     def _kill(self) -> None:
         child, self._child = self._child, None
@@ -184,7 +194,12 @@ def _start(limits: PixelLimits) -> subprocess.Popen[bytes]:
     assert child.stdout is not None
     with contextlib.suppress(OSError):  # the user's pipe quota may be used up: slower, nothing else
         fcntl.fcntl(child.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    _write(child, protocol.encode({"limits": asdict(limits)}))
+    try:
+        _write(child, protocol.encode({"limits": asdict(limits)}))
+    except OSError:
+        child.kill()
+        _end(child)
+        raise
     return child
 
 
