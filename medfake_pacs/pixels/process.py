@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,7 @@ class DecoderProcess:
             self._frames_due = 1
             self._allow(self._limits.timeout_s, "decoding")
             self._request(os.path.abspath(path))
-            message, _ = self._reply()
+            message, _ = self._reply("image")
             info = ImageInfo(**message["info"])
             self._frames_due = info.number_of_frames
             return info, self._frames(self._turn)
@@ -98,7 +98,7 @@ class DecoderProcess:
                     raise PixelError("the decoder was closed or given another image")
                 if not self._frames_due:
                     return
-                message, payload = self._reply()
+                message, payload = self._reply("frame")
                 self._frames_due -= 1
             values = payload.view(np.float32).reshape(message["shape"])
             yield DecodedFrame(frame_number=message["number"], values=values, sha256=message["sha256"])
@@ -113,7 +113,7 @@ class DecoderProcess:
                 self._child = _start(self._limits)
             except OSError as error:
                 raise PixelError(f"the decoder process can't be started: {error.strerror}") from error
-            self._reply()
+            self._reply("ready")
 
     def _allow(self, allowed_s: float, doing: str) -> None:
         self._doing = doing
@@ -126,16 +126,20 @@ class DecoderProcess:
         except BrokenPipeError:
             self._fail_crashed()
 
-    def _reply(self) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        """Return the child's next message; an error message becomes the image's PixelError."""
+    def _reply(self, kind: str) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        """Return the child's next message, which must be of ``kind``; an error becomes the image's PixelError."""
         size, payload_size = protocol.HEAD.unpack(self._receive(protocol.HEAD.size))
         if size > protocol.MAX_TEXT_BYTES or payload_size > 4 * self._limits.max_pixels_per_frame:
-            self._kill()
-            raise PixelError("the decoder process sent nonsense")
-        message = protocol.decode(self._receive(size).tobytes())
-        if message["kind"] == "error":
+            self._fail_nonsense()
+        try:
+            message = protocol.decode(self._receive(size).tobytes())
+        except ValueError:
+            self._fail_nonsense()
+        if message.get("kind") == "error":
             self._frames_due = 0
             raise PixelError(message["reason"])
+        if message.get("kind") != kind:
+            self._fail_nonsense()
         return message, self._receive(payload_size)
 
     def _receive(self, size: int) -> npt.NDArray[np.uint8]:
@@ -159,7 +163,11 @@ class DecoderProcess:
             view = view[count:]
         return data
 
-    def _fail_crashed(self) -> None:
+    def _fail_nonsense(self) -> NoReturn:
+        self._kill()
+        raise PixelError("the decoder process broke the protocol")
+
+    def _fail_crashed(self) -> NoReturn:
         child, self._child = self._child, None
         self._frames_due = 0
         assert child is not None
