@@ -65,7 +65,7 @@ bench: .venv/installed-test
 	$(BIN)/python -m tests.performance $(ARGS)
 
 train: .venv/installed-training
-	$(BIN)/python -m training train --config training/configs/quick.toml
+	$(BIN)/python -m training train --config training/configs/quick.toml --data . --budget-minutes 4
 
 clean:
 	rm -rf demo-state demo-output bench-results runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
