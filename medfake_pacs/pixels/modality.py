@@ -16,7 +16,7 @@ from medfake_pacs.pixels.header import PixelModule
 from medfake_pacs.pixels.library import library_call
 
 Array = npt.NDArray[Any]
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as PS3.3 C.7.6.3.1.2 uses it
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PS3.3 C.7.6.3.1.2 uses it
 _UNITS = ("HU", "OD", "US")
 
 
@@ -207,8 +207,12 @@ def _as_stored(value: Any, module: PixelModule) -> int:
     """Return a padding value as the pixels hold it, whichever VR it was written in."""
     number = int.from_bytes(value[:4], "little") if isinstance(value, bytes) else int(value)
     number &= (1 << module.bits_allocated) - 1
-    if module.signed and number >> (module.bits_allocated - 1):
-        number -= 1 << module.bits_allocated
+    if not module.signed:
+        return number
+    # Written with the sign extended to the whole word, or to the stored bits alone.
+    for bits in (module.bits_stored, module.bits_allocated):
+        if number >> (bits - 1) == 1:
+            return number - (1 << bits)
     return number
 
 
@@ -218,7 +222,10 @@ def _colour_to_grey(stored: Array, photometric: str, palette: Dataset | None) ->
         stored = apply_color_lut(stored, palette)[..., :3]
         photometric = "RGB"
     if photometric == "RGB":
-        return np.asarray(stored @ _LUMA, dtype=np.float32)
+        grey = np.zeros(stored.shape[:2], dtype=np.float32)
+        for channel, weight in enumerate(_LUMA):  # by channel: half the memory of a matrix product
+            grey += np.float32(weight) * stored[..., channel]
+        return grey
     luminance = stored[..., 0].astype(np.float32)
     if photometric.startswith("YBR_PARTIAL"):
         luminance = (luminance - 16.0) * (255.0 / 219.0)

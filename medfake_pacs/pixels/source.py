@@ -114,7 +114,8 @@ def _read(file: BinaryIO, limits: PixelLimits) -> Source:
     meta_uid, offset = _file_meta(file)
     stream: BinaryIO = file
     if meta_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        stream = _inflated(file, offset, limits.max_decoded_bytes + _HEADER_ROOM_BYTES)
+        bound = min(limits.max_decoded_bytes + _HEADER_ROOM_BYTES, limits.max_memory_bytes // 2)
+        stream = _inflated(file, offset, bound)
     stream.seek(0)
     dataset = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
     uid = meta_uid or _guessed_syntax(dataset)

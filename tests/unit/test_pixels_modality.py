@@ -67,6 +67,14 @@ def test_padding_of_a_signed_image_written_as_unsigned(tmp_path: Path) -> None:
     assert _values(tmp_path, image).tolist() == [[5, 5], [6, 7]]
 
 
+@pytest.mark.parametrize("written", [0xF830, 0x0830])
+def test_padding_of_twelve_signed_bits_however_it_is_written(tmp_path: Path, written: int) -> None:
+    stored = np.array([[0x0830, 5], [6, 7]], dtype="<u2")
+    image = dataset(stored, PixelRepresentation=1, BitsStored=12, HighBit=11)
+    image.add_new("PixelPaddingValue", "US", written)
+    assert _values(tmp_path, image).tolist() == [[5, 5], [6, 7]]
+
+
 def test_padding_range(tmp_path: Path) -> None:
     image = dataset(np.array([[0, 1, 2], [3, 4, 5]], dtype="<u2"))
     image.add_new("PixelPaddingValue", "US", 0)
