@@ -7,16 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from medfake_pacs.config import DestinationSettings
+from medfake_pacs.delivery.transport import RequestorEntity
 from medfake_pacs.errors import DeliveryError
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_PDU_BYTES = 131_072
-_PROBE_TIMEOUT_S = 5.0
 # (source, reason/diag) of an A-ASSOCIATE-RJ, PS3.8 Table 9-21.
 _REJECTION_REASONS = {
     (1, 1): "no reason given",
@@ -66,17 +65,9 @@ def _associate(
     contexts: list[PresentationContext],
     tls_context: ssl.SSLContext | None,
 ) -> Association:
-    entity = AE(ae_title=node_ae_title)
+    entity = RequestorEntity(ae_title=node_ae_title)
     entity.acse_timeout = entity.dimse_timeout = destination.timeout_s
     entity.network_timeout = entity.connection_timeout = destination.timeout_s
-    connected = False
-
-    def on_connection(event: evt.Event) -> None:
-        nonlocal connected
-        connected = True
-        # Without it, Nagle's algorithm and delayed acknowledgements cost 40 ms for each object.
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
     started = time.monotonic()
     try:
         requested = entity.associate(
@@ -86,32 +77,18 @@ def _associate(
             ae_title=destination.ae_title,
             max_pdu=_MAX_PDU_BYTES,
             tls_args=(tls_context, destination.host) if tls_context else None,
-            evt_handlers=[(evt.EVT_CONN_OPEN, on_connection)],
         )
     except OSError as error:
         raise DeliveryError(_connection_reason(destination, error)) from error
     if requested.is_established:
         return requested
+    if entity.last_socket is not None and entity.last_socket.error is not None:
+        raise DeliveryError(_connection_reason(destination, entity.last_socket.error))
     timed_out = time.monotonic() - started >= destination.timeout_s
-    if connected:
-        raise DeliveryError(_refusal_reason(destination, requested, timed_out))
-    error = TimeoutError() if timed_out else _probe(destination, tls_context)
-    raise DeliveryError(_connection_reason(destination, error))
+    raise DeliveryError(_refusal_reason(destination, requested, timed_out))
 
 
-def _probe(destination: DestinationSettings, tls_context: ssl.SSLContext | None) -> OSError | None:
-    """Connect once more to learn why the library could not: it doesn't hand out the error."""
-    timeout_s = min(destination.timeout_s, _PROBE_TIMEOUT_S)
-    try:
-        with socket.create_connection((destination.host, destination.port), timeout=timeout_s) as plain:
-            if tls_context:
-                tls_context.wrap_socket(plain, server_hostname=destination.host).close()
-    except OSError as error:
-        return error
-    return None
-
-
-def _connection_reason(destination: DestinationSettings, error: OSError | None) -> str:
+def _connection_reason(destination: DestinationSettings, error: OSError) -> str:
     where = f"{destination.host}:{destination.port}"
     if isinstance(error, ConnectionRefusedError):
         return f"connection refused by {where}"
@@ -123,7 +100,7 @@ def _connection_reason(destination: DestinationSettings, error: OSError | None) 
         return f"no connection to {where} within {destination.timeout_s:g} s"
     if isinstance(error, socket.gaierror):
         return f"the host name {destination.host} is unknown"
-    return f"no connection to {where}" + (f": {error.strerror or error}" if error else "")
+    return f"no connection to {where}: {error.strerror or error}"
 
 
 def _refusal_reason(destination: DestinationSettings, requested: Association, timed_out: bool) -> str:

@@ -171,8 +171,8 @@ def test_anchors_keep_their_history_and_repeat_nothing(log: sa.Engine, tmp_path:
 
 
 @pytest.mark.parametrize("line", [b"nonsense", b"{}", b"[]", b'{"time":"t","seq":"1","hash":"x"}', b"\xff"])
-def test_a_damaged_anchor_file_is_no_proof(log: sa.Engine, tmp_path: Path, line: bytes) -> None:
+def test_a_damaged_anchor_file_is_no_proof(sqlite_log: sa.Engine, tmp_path: Path, line: bytes) -> None:
     anchor_file = tmp_path / "heads"
     anchor_file.write_bytes(line + b"\n")
-    result = verify(log, anchor_file)
+    result = verify(sqlite_log, anchor_file)
     assert (result.ok, result.reason) == (False, "line 1 of the anchor file isn't an anchor")
