@@ -28,8 +28,10 @@ def stored_frames(source: Source, syntax: TransferSyntax, module: PixelModule) -
 
     Arrays are (H, W), or (H, W, 3) whatever the Planar Configuration; integers of Bits Allocated, or floats.
 
-    Raises:
-        PixelError: a frame is cut off, damaged, or not what the header says.
+    Raises
+    ------
+    PixelError
+        A frame is cut off, damaged, or not what the header says.
     """
     if not syntax.encapsulated:
         return _native_frames(source, syntax, module)

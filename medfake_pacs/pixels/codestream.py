@@ -26,8 +26,10 @@ class Frame:
 def check_codestream(family: str, data: bytes, module: PixelModule, where: str = "") -> None:
     """Check that a frame's codestream is of the size that the header announced; ``where`` is " of frame 7" or empty.
 
-    Raises:
-        PixelError: it is of another kind or size, or cut off before its size is told.
+    Raises
+    ------
+    PixelError
+        It is of another kind or size, or cut off before its size is told.
     """
     if family == "rle":
         _check_rle(data, module)
@@ -55,8 +57,10 @@ def is_cut_off(family: str, data: bytes) -> bool:
 def jpeg_frame(data: bytes) -> Frame:
     """Return the frame header of JPEG or JPEG-LS (ISO/IEC 10918-1 B.2.2, ISO/IEC 14495-1 C.2.2).
 
-    Raises:
-        PixelError: the codestream has none.
+    Raises
+    ------
+    PixelError
+        The codestream has none.
     """
     if data[:2] != b"\xff\xd8":
         raise PixelError("the codestream is not JPEG: no SOI marker")

@@ -26,8 +26,10 @@ class OpenImage:
 def open_image(path: Path | str, limits: PixelLimits) -> Iterator[OpenImage]:
     """Open an image; its frames can be taken as long as the context lasts.
 
-    Raises:
-        PixelError: the header forbids decoding; from ``frames`` too, when a frame can't be had.
+    Raises
+    ------
+    PixelError
+        The header forbids decoding; from ``frames`` too, when a frame can't be had.
     """
     with open_source(path, limits) as source:
         syntax = supported_syntax(source)
@@ -50,8 +52,10 @@ def open_image(path: Path | str, limits: PixelLimits) -> Iterator[OpenImage]:
 def inspect(path: Path | str, limits: PixelLimits) -> ImageInfo:
     """Return what the header says of an image, checked against the limits and the size of the file.
 
-    Raises:
-        PixelError: the image can't be decoded; the text says why.
+    Raises
+    ------
+    PixelError
+        The image can't be decoded; the text says why.
     """
     with open_image(path, limits) as image:
         return image.info
@@ -60,8 +64,10 @@ def inspect(path: Path | str, limits: PixelLimits) -> ImageInfo:
 def decode_frames(path: Path | str, limits: PixelLimits) -> Iterator[DecodedFrame]:
     """Yield an image's frames in modality units, in this process: no bound on time, nor against a codec's crash.
 
-    Raises:
-        PixelError: at the first frame that can't be had; the text says why.
+    Raises
+    ------
+    PixelError
+        At the first frame that can't be had; the text says why.
     """
     with open_image(path, limits) as image:
         yield from image.frames

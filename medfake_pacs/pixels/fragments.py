@@ -29,8 +29,10 @@ class Fragment:
 def frame_fragments(source: Source, module: PixelModule) -> list[list[Fragment]]:
     """Return each frame's fragments, in order, without reading them.
 
-    Raises:
-        PixelError: the items are broken, cut off, or don't make as many frames as the header says.
+    Raises
+    ------
+    PixelError
+        The items are broken, cut off, or don't make as many frames as the header says.
     """
     with library_call("the encapsulated pixel data can't be parsed"):
         file, element = source.file, source.element
@@ -47,8 +49,10 @@ def frame_fragments(source: Source, module: PixelModule) -> list[list[Fragment]]
 def read_frame(file: BinaryIO, fragments: Sequence[Fragment]) -> bytes:
     """Return one frame's codestream.
 
-    Raises:
-        PixelError: the file ends too early or can't be read.
+    Raises
+    ------
+    PixelError
+        The file ends too early or can't be read.
     """
     parts = []
     with library_call("the file can't be read"):

@@ -21,8 +21,10 @@ def is_available(uid: str) -> bool:
 def _decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
     """Return one frame's samples as little endian bytes; the name is pydicom's contract for plugins.
 
-    Raises:
-        ValueError: GDCM could not decode the whole frame.
+    Raises
+    ------
+    ValueError
+        GDCM could not decode the whole frame.
     """
     precision = jpeg_frame(src).precision
     # The samples' container follows the codestream, whatever Bits Allocated says.

@@ -64,8 +64,10 @@ class PixelModule:
 def supported_syntax(source: Source) -> TransferSyntax:
     """Return the table's entry for the file's transfer syntax.
 
-    Raises:
-        PixelError: no decoder is pinned for it; the text names it.
+    Raises
+    ------
+    PixelError
+        No decoder is pinned for it; the text names it.
     """
     syntax = TRANSFER_SYNTAXES.get(source.transfer_syntax_uid)
     if syntax is None:
@@ -76,8 +78,10 @@ def supported_syntax(source: Source) -> TransferSyntax:
 def read_pixel_module(source: Source, limits: PixelLimits) -> PixelModule:
     """Return the checked Image Pixel module.
 
-    Raises:
-        PixelError: an attribute is missing, out of range, or the image is larger than the limits.
+    Raises
+    ------
+    PixelError
+        An attribute is missing, out of range, or the image is larger than the limits.
     """
     dataset, floating = source.dataset, source.element.keyword != "PixelData"
     bits_allocated = _number(dataset, "BitsAllocated", 1, 64)
@@ -107,8 +111,10 @@ def read_pixel_module(source: Source, limits: PixelLimits) -> PixelModule:
 def check_length(source: Source, module: PixelModule) -> None:
     """Check that uncompressed pixel data is all there.
 
-    Raises:
-        PixelError: fewer bytes than the Image Pixel module needs, in the element or in the file.
+    Raises
+    ------
+    PixelError
+        Fewer bytes than the Image Pixel module needs, in the element or in the file.
     """
     needed = (module.bits_per_frame * module.number_of_frames + 7) // 8
     element = source.element

@@ -75,8 +75,10 @@ class Modality:
         Padding becomes the least of the other values. MONOCHROME1 is mirrored within the range of its stored values,
         except in Hounsfield units, where high is dense whatever the display does.
 
-        Raises:
-            PixelError: the palette can't be applied, or a value isn't finite.
+        Raises
+        ------
+        PixelError
+            The palette can't be applied, or a value isn't finite.
         """
         with library_call("the pixel values can't be transformed"):
             if photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -118,8 +120,10 @@ class Modality:
 def read_modality(dataset: Dataset, module: PixelModule) -> Modality:
     """Read the Modality LUT module, functional groups, padding and palette of an image.
 
-    Raises:
-        PixelError: one of them is there but can't be used.
+    Raises
+    ------
+    PixelError
+        One of them is there but can't be used.
     """
     with library_call("the modality transformation can't be read"):
         colour = module.samples_per_pixel > 1 or module.photometric_interpretation == "PALETTE COLOR"

@@ -52,8 +52,10 @@ class DecoderProcess:
         ``timeout_s`` of the limits bounds the time that the caller waits for the image, all frames together; the
         time that it spends on a frame doesn't count.
 
-        Raises:
-            PixelError: the image can't be decoded, from here or from the iterator; the next call works again.
+        Raises
+        ------
+        PixelError
+            The image can't be decoded, from here or from the iterator; the next call works again.
         """
         with self._lock:
             if self._frames_due:

@@ -18,8 +18,10 @@ def encode(message: Mapping[str, Any], payload_bytes: int = 0) -> bytes:
 def decode(text: bytes) -> dict[str, Any]:
     """Return a message's text as a mapping.
 
-    Raises:
-        ValueError: it isn't a JSON object.
+    Raises
+    ------
+    ValueError
+        It isn't a JSON object.
     """
     message = json.loads(text)
     if not isinstance(message, dict):

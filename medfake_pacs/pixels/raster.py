@@ -23,8 +23,10 @@ def load_raster(path: Path | str) -> tuple[ImageInfo, DecodedFrame]:
 
     Colour becomes luminance (ITU-R BT.601); transparency is ignored.
 
-    Raises:
-        PixelError: not a PNG or JPEG, damaged, or larger than ``PIL.Image.MAX_IMAGE_PIXELS``.
+    Raises
+    ------
+    PixelError
+        Not a PNG or JPEG, damaged, or larger than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     try:
         with warnings.catch_warnings():

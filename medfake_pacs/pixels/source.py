@@ -97,8 +97,10 @@ class Source:
 def open_source(path: Path | str, limits: PixelLimits) -> Iterator[Source]:
     """Open an image file and read its header, without its pixels.
 
-    Raises:
-        PixelError: the file can't be read, isn't DICOM, has no pixel data, or inflates beyond the limits.
+    Raises
+    ------
+    PixelError
+        The file can't be read, isn't DICOM, has no pixel data, or inflates beyond the limits.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below, on every way out
