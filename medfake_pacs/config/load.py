@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from medfake_pacs.config.checks import cross_check
+from medfake_pacs.config.paths import with_absolute_paths
 from medfake_pacs.config.problem import Problem
+from medfake_pacs.config.remainder import check_the_rest
 from medfake_pacs.config.schema import Settings
 from medfake_pacs.errors import ConfigurationError
 
@@ -98,13 +100,14 @@ def parse_settings(
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        problems += [_problem(dict(item), merged) for item in error.errors(include_url=False)]
+        items = [dict(item) for item in error.errors(include_url=False)]
+        problems += [_problem(item) for item in items]
+        problems += check_the_rest(merged, [tuple(item["loc"]) for item in items], base)
         raise ConfigurationError(tuple(problems)) from None
-    settings = _with_absolute_paths(settings, base)
-    problems += cross_check(settings)
+    problems += cross_check(with_absolute_paths(settings, base))
     if problems:
         raise ConfigurationError(tuple(problems))
-    return settings
+    return with_absolute_paths(settings, base)
 
 
 def _with_environment(
@@ -125,21 +128,7 @@ def _with_environment(
     return merged, problems
 
 
-def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
-    node = settings.node.model_copy(update={"state_dir": base / settings.node.state_dir})
-    update: dict[str, Any] = {"node": node}
-    if settings.scoring.models_dir:
-        update["scoring"] = settings.scoring.model_copy(update={"models_dir": base / settings.scoring.models_dir})
-    if settings.audit.anchor_file:
-        update["audit"] = settings.audit.model_copy(update={"anchor_file": str(base / settings.audit.anchor_file)})
-    if settings.tls:
-        names = ("certificate", "key", "ca", "key_password_file")
-        paths = {name: getattr(settings.tls, name) for name in names}
-        update["tls"] = settings.tls.model_copy(update={name: base / path for name, path in paths.items() if path})
-    return settings.model_copy(update=update)
-
-
-def _problem(item: dict[str, Any], document: Mapping[str, Any]) -> Problem:
+def _problem(item: dict[str, Any]) -> Problem:
     location = tuple(item["loc"])
     key = _dotted(location)
     if item["type"] == "extra_forbidden":

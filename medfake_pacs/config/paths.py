@@ -1,0 +1,21 @@
+"""Relative paths in a configuration start at the folder that holds it."""
+
+from pathlib import Path
+from typing import Any
+
+from medfake_pacs.config.schema import Settings
+
+
+def with_absolute_paths(settings: Settings, base: Path) -> Settings:
+    """Return the settings with every path made absolute, from ``base`` where it is relative."""
+    node = settings.node.model_copy(update={"state_dir": base / settings.node.state_dir})
+    update: dict[str, Any] = {"node": node}
+    if settings.scoring.models_dir:
+        update["scoring"] = settings.scoring.model_copy(update={"models_dir": base / settings.scoring.models_dir})
+    if settings.audit.anchor_file:
+        update["audit"] = settings.audit.model_copy(update={"anchor_file": str(base / settings.audit.anchor_file)})
+    if settings.tls:
+        names = ("certificate", "key", "ca", "key_password_file")
+        paths = {name: getattr(settings.tls, name) for name in names}
+        update["tls"] = settings.tls.model_copy(update={name: base / path for name, path in paths.items() if path})
+    return settings.model_copy(update=update)

@@ -1,0 +1,145 @@
+"""Pooling, thresholds and abstention, seen from outside."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medfake_pacs.entities import FrameScore, ImageAttributes, ModelIdentity, Region, Score, SeriesVerdict, VerdictLabel
+from medfake_pacs.verdict import AssessedImage, Profile, assess_series, assess_study
+
+FAKE, REAL, UNSURE, NOT = (
+    VerdictLabel.FAKE,
+    VerdictLabel.REAL,
+    VerdictLabel.INDETERMINATE,
+    VerdictLabel.NOT_ASSESSED,
+)
+
+
+def profile(contiguous: int = 3) -> Profile:
+    identity = ModelIdentity(name="m", version="1", sha256="0" * 64)
+    return Profile(identity=identity, contiguous=contiguous, slope=1.0, intercept=0.0, real_below=0.5, fake_above=0.9)
+
+
+def image(number: int, logit: float | None, **more: object) -> AssessedImage:
+    attributes = ImageAttributes(
+        sop_class_uid="1.2", sop_instance_uid=f"1.{number}", study_instance_uid="2", series_instance_uid="3",
+        modality="CT", slice_position_mm=float(number), synthetic_data=str(more.pop("synthetic_data", "")),
+    )  # fmt: skip
+    outside = str(more.pop("outside", ""))
+    frame = FrameScore(
+        frame_number=1,
+        score=logit or 0.0,
+        regions=(Region(x=1, y=2, width=3, height=4, score=5.0),),
+        outside_domain=outside,
+    )
+    score = None if logit is None else Score(pixel_sha256="p", model_sha256="0" * 64, frames=(frame,), engine="e")
+    reason = str(more.pop("reason", "" if score else "truncated"))
+    return AssessedImage(
+        instance_id=number,
+        attributes=attributes,
+        pixel_sha256="p",
+        score=score,
+        reason=reason,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def verdict_of(logits: list[float | None], contiguous: int = 3) -> SeriesVerdict:
+    return assess_series([image(i, logit) for i, logit in enumerate(logits)], profile(contiguous), route="r")
+
+
+def test_one_outlying_slice_is_not_a_fake_series() -> None:
+    found = verdict_of([-6.0] * 10 + [6.0] + [-6.0] * 10)
+    assert found.label is REAL
+    assert {finding.label for finding in found.findings} == {REAL}
+
+
+def test_neighbouring_slices_carry_a_fake_series_and_are_named() -> None:
+    found = verdict_of([-6.0] * 10 + [4.0, 4.0, 4.0] + [-6.0] * 10)
+    assert found.label is FAKE
+    named = [finding.attributes.sop_instance_uid for finding in found.findings if finding.label is FAKE]
+    assert named == ["1.10", "1.11", "1.12"]
+    assert all(finding.regions and finding.frame_numbers == (1,) for finding in found.findings if finding.label is FAKE)
+
+
+def test_the_order_is_that_of_the_positions_not_of_arrival() -> None:
+    images = [image(i, 4.0 if i in {3, 4, 5} else -6.0) for i in (5, 0, 3, 8, 1, 4, 2, 7, 6)]
+    assert assess_series(images, profile(), route="").label is FAKE
+
+
+def test_a_single_image_is_judged_by_itself() -> None:
+    assert [verdict_of([logit]).label for logit in (-1.0, 1.0, 3.0)] == [REAL, UNSURE, FAKE]
+
+
+def test_probability_is_the_calibrated_one() -> None:
+    found = verdict_of([2.0, 2.0, 2.0])
+    assert found.probability == pytest.approx(1 / (1 + math.exp(-2.0)))
+
+
+def test_what_cannot_be_scored_is_counted_and_named() -> None:
+    found = verdict_of([-6.0, None, -6.0])
+    assert (found.label, found.images_scored, found.images_total) == (REAL, 2, 3)
+    assert "1 of 3 images not assessed: truncated" in found.reason
+
+
+def test_nothing_scored_is_not_assessed_with_the_reason() -> None:
+    found = verdict_of([None, None])
+    assert (found.label, found.probability, found.reason) == (NOT, None, "truncated")
+
+
+def test_no_model_is_not_assessed() -> None:
+    found = assess_series([image(1, None, reason="no route matches this image")], None, route="")
+    assert (found.label, found.reason) == (NOT, "no route matches this image")
+
+
+def test_outside_the_domain_is_indeterminate_and_not_pooled() -> None:
+    images = [image(0, 9.0, outside="a photograph"), image(1, -6.0)]
+    found = assess_series(images, profile(1), route="")
+    assert [finding.label for finding in found.findings] == [UNSURE, REAL]
+    assert found.label is UNSURE
+    assert "a photograph" in found.reason
+
+
+def test_conflicting_pixels_are_never_real() -> None:
+    found = assess_series(
+        [image(0, -6.0, conflict="differ in their pixels", conflicting_pixels=True)], profile(), route=""
+    )
+    assert (found.label, found.reason) == (UNSURE, "differ in their pixels")
+    found = assess_series([image(0, -6.0, conflict="differ in their header")], profile(), route="")
+    assert found.label is REAL
+
+
+def test_declared_synthetic_is_a_finding_of_its_own() -> None:
+    found = assess_series([image(0, -6.0, synthetic_data="YES")], profile(), route="")
+    assert found.label is REAL
+    assert found.findings[0].declared_synthetic
+
+
+def test_a_study_is_what_its_worst_series_is() -> None:
+    real, fake, none = verdict_of([-6.0]), verdict_of([6.0]), verdict_of([None])
+    assert assess_study("2", 1, [real, none]).label is REAL
+    assert assess_study("2", 1, [real, none]).images_scored == 1
+    assert assess_study("2", 1, [real, fake, none]).label is FAKE
+    assert assess_study("2", 1, [none]).label is NOT
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-50, 50)), min_size=1, max_size=60), st.integers(1, 5))
+def test_any_scores_give_one_verdict_that_covers_every_image(logits: list[float | None], contiguous: int) -> None:
+    found = verdict_of(logits, contiguous)
+    assert len(found.findings) == found.images_total == len(logits)
+    assert found.images_scored == sum(logit is not None for logit in logits)
+    assert (found.label is NOT) == (found.images_scored == 0)
+    worst = max((finding.probability for finding in found.findings if finding.probability is not None), default=None)
+    assert found.probability == worst
+
+
+@given(st.lists(st.floats(-50, 50), min_size=3, max_size=40), st.integers(0, 39), st.floats(0, 20))
+def test_a_higher_score_never_makes_a_series_less_suspicious(logits: list[float], index: int, more: float) -> None:
+    raised = list(logits)
+    raised[index % len(logits)] += more
+    before, after = verdict_of(list(logits)).probability, verdict_of(list(raised)).probability
+    assert before is not None
+    assert after is not None
+    assert after >= before - 1e-12
