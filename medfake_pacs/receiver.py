@@ -37,6 +37,7 @@ from medfake_pacs.errors import ConfigurationError, MedfakeError
 from medfake_pacs.pixels.syntaxes import SUPPORTED_TRANSFER_SYNTAXES
 from medfake_pacs.report.recognise import is_own_report
 from medfake_pacs.spool import Spool
+from medfake_pacs.spool.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _LOGGER = logging.getLogger(__name__)
 _HEARTBEAT_S = 5.0
@@ -126,6 +127,7 @@ class _Receiver:
             ae_title=settings.node.ae_title,
             limits=_limits(settings),
             user=lambda: Receptionist(reception),
+            implementation=(IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME),
             tls=server_context(**dict(tls)) if tls else None,
             shared_port=settings.node.receivers > 1,
         )

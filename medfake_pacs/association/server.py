@@ -46,10 +46,14 @@ class ReceiverServer(AssociationServer):
         ae_title: str,
         limits: ServerLimits,
         user: Callable[[], AssociationUser],
+        implementation: tuple[str, str],
         tls: ssl.SSLContext | None = None,
         shared_port: bool = False,
     ) -> None:
-        """Bind and listen at once; raises ``OSError`` if the address can't be had."""
+        """Bind and listen at once; raises ``OSError`` if the address can't be had.
+
+        ``user`` makes the user of each association; ``implementation`` is its class UID and version name.
+        """
         self._shared_port = shared_port
         self._user = user
         self._tls = tls
@@ -57,7 +61,7 @@ class ReceiverServer(AssociationServer):
         self._live_lock = threading.Lock()
         self._live_limit = limits.max_associations + _SPARE_CONNECTIONS
         _quieten()
-        super().__init__(_application_entity(ae_title, limits), address, ae_title, [])
+        super().__init__(_application_entity(ae_title, limits, implementation), address, ae_title, [])
         self.bind(evt.EVT_C_ECHO, echo)
         self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_S,), name="listener", daemon=True)
 
@@ -142,8 +146,9 @@ class _Tracked(Acceptor):
             self._receiver_server.forget(self)
 
 
-def _application_entity(ae_title: str, limits: ServerLimits) -> ApplicationEntity:
+def _application_entity(ae_title: str, limits: ServerLimits, implementation: tuple[str, str]) -> ApplicationEntity:
     ae = ApplicationEntity(ae_title)
+    ae.implementation_class_uid, ae.implementation_version_name = implementation
     ae.maximum_pdu_size = limits.max_pdu_bytes
     ae.acse_timeout = limits.acse_timeout_s
     ae.dimse_timeout = limits.dimse_timeout_s

@@ -11,11 +11,13 @@ from dataclasses import asdict
 
 from pydicom.dataset import FileMetaDataset
 
+from medfake_pacs import __version__
 from medfake_pacs.entities import Peer
 
 PREAMBLE = b"\x00" * 128 + b"DICM"
-IMPLEMENTATION_CLASS_UID = "2.25.327155144908996495821813681201420712174"
-IMPLEMENTATION_VERSION_NAME = "MEDFAKE_PACS"
+# The one that the reports carry too.
+IMPLEMENTATION_CLASS_UID = "2.25.128803856912315361222774413895522838054"
+IMPLEMENTATION_VERSION_NAME = f"MEDFAKE_{__version__}"[:16]
 # Names the layout of (0002,0102) Private Information: JSON of the sender and the time of reception.
 PRIVATE_CREATOR_UID = "2.25.94332109967665671892911794818220654614"
 
