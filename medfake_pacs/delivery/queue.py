@@ -4,6 +4,7 @@ A delivery is ``waiting`` until it is ``sent`` or, after ``give_up_after_s``, ``
 a dead one back. Every function works in the caller's transaction.
 """
 
+import math
 import random as random_module
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from medfake_pacs import audit
+from medfake_pacs import audit, crashpoints
 from medfake_pacs.config import RetrySettings
 from medfake_pacs.database.engine import insert_into
 from medfake_pacs.database.tables import deliveries, delivery_attempts, instances, reports
@@ -111,6 +112,7 @@ def record(
     DeliveryError
         If there is no such delivery.
     """
+    crashpoints.reach("delivery.before-record")
     row = connection.execute(
         sa.select(deliveries).where(deliveries.c.delivery_id == delivery.delivery_id).with_for_update()
     ).one_or_none()
@@ -150,6 +152,7 @@ def record(
     events = ["report-sent" if delivery.succeeded else "report-failed"] + ["delivery-dead"] * (state == DEAD)
     for kind in events:
         audit.append(connection, _event(connection, kind, row, ae_title, payload), occurred_at=now)
+    crashpoints.reach("delivery.after-record")
 
 
 def retry(
@@ -200,7 +203,8 @@ def _unanswered_attempts(connection: sa.Connection, destination: str) -> Sequenc
     sent_at = sa.select(sa.func.max(deliveries.c.next_attempt_at))
     sent_at = sent_at.where(deliveries.c.destination == destination, deliveries.c.state == SENT)
     refused_at = sa.select(sa.func.max(attempts.attempted_at)).where(attempts.delivery_id.in_(unsent), ~unanswered)
-    answered_at = max(connection.execute(query).scalar_one() or 0.0 for query in (sent_at, refused_at))
+    answers = [connection.execute(query).scalar_one() for query in (sent_at, refused_at)]
+    answered_at = max((moment for moment in answers if moment is not None), default=-math.inf)
     query = sa.select(attempts.attempted_at).distinct()
     query = query.where(attempts.delivery_id.in_(unsent), unanswered, attempts.attempted_at > answered_at)
     query = query.order_by(attempts.attempted_at.desc()).limit(_REMEMBERED_FAILURES)
