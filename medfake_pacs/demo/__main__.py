@@ -24,9 +24,11 @@ _NOTE = (
     "what is shown is what the models say of them, right or wrong. The cards in medfake_pacs/models hold the figures."
 )
 
+_INTERNAL_ERROR = "internal error"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demonstration; return 0, or 1 when a report is missing or the log's chain is broken."""
+    """Run the demonstration; return 0, or 1 when the node failed: a report is missing, or the log's chain is broken."""
     parser = argparse.ArgumentParser(prog="python -m medfake_pacs.demo", description=__doc__)
     parser.add_argument("--template", type=Path, default=Path("config/demo.toml"), help="the node's configuration")
     parser.add_argument("--state", type=Path, default=Path("demo-state"), help="made anew")
@@ -64,11 +66,14 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     whole, said = verify_log(configuration)
     console.print("$ medfake-pacs audit verify", said, sep="\n", highlight=False)
     console.print(f"The log's chain is {'whole' if whole else '[bold red]broken[/]'}.")
+    broken = [reading.path for reading in readings.values() if reading.reason.startswith(_INTERNAL_ERROR)]
     if not complete:
         console.print(f"[bold red]Reports are missing[/] after {options.timeout:.0f} s; see {log}")
+    if broken:
+        console.print(f"[bold red]The node failed inside[/] on {len(broken)} images; see {log}")
     console.print(f"{time.monotonic() - started:.0f} s. The node's log: {log}; its audit log: "
                   f"medfake-pacs audit query --config {configuration}")  # fmt: skip
-    return 0 if complete and whole else 1
+    return 0 if complete and whole and not broken else 1
 
 
 def _progress(console: Console) -> Progress:

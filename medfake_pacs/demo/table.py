@@ -9,7 +9,7 @@ from rich.table import Table
 from medfake_pacs.demo.case import Case, Reading
 
 _STYLES = {"real": "green", "fake": "red", "indeterminate": "yellow", "not assessed": "dim"}
-_WIDTH_OF_PIPES = 160
+_WIDTH_OF_PIPES = 190
 
 
 def make_console() -> Console:
