@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from medfake_pacs.entities import ImageFinding, ModelIdentity, Region, SeriesVerdict, Verdict, VerdictLabel
 from medfake_pacs.report import content, sanitise, scheme, wording
 from medfake_pacs.report.content import Item
+from medfake_pacs.report.frames import has_frames
 from medfake_pacs.report.scheme import Concept
 from medfake_pacs.report.uids import derive_uid
 
@@ -107,9 +109,9 @@ def algorithm_identification(model: ModelIdentity) -> Iterator[Item]:
 
 
 def _numbers(group: _Group) -> Iterator[Item]:
-    if group.probability is not None:
+    if group.probability is not None and isfinite(group.probability):
         yield content.number(scheme.PROBABILITY_OF_FAKE, group.probability, content.NO_UNITS)
-    if group.score is not None:
+    if group.score is not None and isfinite(group.score):
         yield content.number(scheme.MODEL_SCORE, group.score, content.NO_UNITS)
     for name, count in group.counts:
         yield content.number(name, count, content.IMAGES_UNIT)
@@ -176,7 +178,7 @@ def _image_group(label: str, series: SeriesVerdict, finding: ImageFinding, occur
 def _region_group(label: str, series: SeriesVerdict, finding: ImageFinding, place: tuple[int, int]) -> _Group:
     number = place[1]
     return _Group(
-        name=f"Region {number} in {wording.image_name(label, finding).lower()}",
+        name=wording.region_name(label, finding, number),
         tracking=("region", finding.attributes.sop_instance_uid, *place),
         label=finding.label,
         score=finding.regions[number - 1][1].score,
@@ -214,5 +216,5 @@ def _references(findings: Iterable[ImageFinding]) -> tuple[Item, ...]:
 
 def _reference(finding: ImageFinding, frames: Sequence[int] = (), relationship: str = content.CONTAINS) -> Item:
     attributes = finding.attributes
-    shown = frames if attributes.number_of_frames > 1 else ()
+    shown = frames if has_frames(attributes) else ()
     return content.image(relationship, attributes.sop_class_uid, attributes.sop_instance_uid, shown)

@@ -23,6 +23,12 @@ def image_name(label: str, finding: ImageFinding) -> str:
     return f"Image {'without number' if number is None else number} of series {label}"
 
 
+def region_name(label: str, finding: ImageFinding, number: int) -> str:
+    """Name a region of an image: ``Region 1 in frame 2 of image 45 of series 3``."""
+    frame = f"frame {finding.regions[number - 1][0]} of " if finding.attributes.number_of_frames > 1 else ""
+    return f"Region {number} in {frame}{image_name(label, finding).lower()}"
+
+
 def is_mentioned(finding: ImageFinding) -> bool:
     """Say whether an image has a group of its own."""
     carries = finding.label in (VerdictLabel.FAKE, VerdictLabel.INDETERMINATE)
