@@ -15,8 +15,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from medfake_pacs.classifier.network import DenseClassifier, inference_device
 from training.configuration import Configuration
+from training.depthwise import replace_depthwise
 from training.sampling import Batch
 from training.setting import Average, Setting, make_setting, pooled, validation_batches
+
+_SAVE_EVERY_S = 300.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +56,8 @@ class Trainer:
         )
         self._network = network.to(self._device, memory_format=torch.channels_last)
         self._average = Average(self._network, self._settings.ema_decay)
+        if self._device.type == "cpu":
+            replace_depthwise(self._network)
         self._optimizer = torch.optim.AdamW(_groups(self._network, self._settings.weight_decay), lr=0.0)
         self._progress = Progress()
 
@@ -61,6 +66,7 @@ class Trainer:
         self._resume()
         last = time.monotonic()
         next_validation_s = self._progress.elapsed_s + min(self._settings.validate_every_s, self._budget_s / 4)
+        next_save_s = self._progress.elapsed_s + _SAVE_EVERY_S
         losses: list[float] = []
         while self._progress.elapsed_s < self._budget_s and self._progress.stale < self._settings.patience:
             losses.append(self._step())
@@ -69,6 +75,9 @@ class Trainer:
             last = now
             if self._progress.step % 25 == 0:
                 self._say(f"loss {np.mean(losses[-25:]):.4f}")
+            if self._progress.elapsed_s >= next_save_s:
+                self._save("last.pt")
+                next_save_s = self._progress.elapsed_s + _SAVE_EVERY_S
             if self._progress.elapsed_s >= next_validation_s:
                 self._validate(float(np.mean(losses)))
                 losses = []
