@@ -21,7 +21,7 @@ def main() -> int:
     """Run the parts; return 0, or 1 when one could not be measured. A missed aim is no failure."""
     options = _options()
     console = Console(width=None if sys.stdout.isatty() else 160)
-    folder = options.output / "work"
+    folder = options.output.resolve() / "work"
     shutil.rmtree(folder, ignore_errors=True)
     results = Results(options={key: str(value) for key, value in vars(options).items()})
 
@@ -40,7 +40,7 @@ def main() -> int:
         console.print(part, style="bold")
         try:
             results.extend(work[part]())
-        except (OSError, RuntimeError, subprocess.SubprocessError, pytest.fail.Exception) as error:
+        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError, pytest.fail.Exception) as error:
             results.failures.append(f"{part}: {error}")
     shutil.rmtree(folder, ignore_errors=True)
     target = options.output / "bench.json"

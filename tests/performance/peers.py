@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,18 +89,35 @@ def orthanc(folder: Path) -> Iterator[Listener]:
 
 
 @contextmanager
-def node(folder: Path, *, only: str = "", receivers: int = 1, extra: str = "") -> Iterator[Listener]:
-    """The node, whole or in part, with SQLite; ``extra`` is more TOML, such as destinations and routes."""
+def node(folder: Path, *, extra: str = "") -> Iterator[Listener]:
+    """The whole node with SQLite; ``extra`` is more TOML, such as destinations and routes."""
+    port, command = _configured(folder, extra)
+    with running(command, NODE_AE_TITLE, port, folder / "log") as listener:
+        yield listener
+
+
+@contextmanager
+def receivers(folder: Path, *, count: int = 1) -> Iterator[Listener]:
+    """The node's receivers alone, ``count`` processes on one port."""
+    port, command = _configured(folder, "")
+    with ExitStack() as stack:
+        for index in range(count):
+            log = folder / f"log-{index}"
+            only = [*command, "--only", "receiver", "--index", str(index)]
+            listener = stack.enter_context(running(only, NODE_AE_TITLE, port, log))
+            wait_for(lambda path=log: '"listening"' in path.read_text(), _START_TIMEOUT_S, f"receiver {index}")
+        yield listener
+
+
+def _configured(folder: Path, extra: str) -> tuple[int, list[str]]:
+    """Write a configuration; return the port in it and the command that serves it."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = folder / "medfake.toml"
     configuration.write_text(
-        f'[node]\nae_title = "{NODE_AE_TITLE}"\nport = {port}\nreceivers = {receivers}\n'
+        f'[node]\nae_title = "{NODE_AE_TITLE}"\nport = {port}\n'
         f"[association]\nmax_pdu_bytes = {PDU_BYTES}\n[spool]\nmin_free_bytes = 100_000_000\n"
         f'[[peers]]\nae_title = "{SENDER_AE_TITLE}"\nhosts = ["127.0.0.1"]\n{extra}',
         encoding="utf-8",
     )
-    command = [str(Path(sys.executable).parent / "medfake-pacs"), "serve", "--config", str(configuration)]
-    command += ["--only", only] if only else []
-    with running(command, NODE_AE_TITLE, port, folder / "log") as listener:
-        yield listener
+    return port, [str(Path(sys.executable).parent / "medfake-pacs"), "serve", "--config", str(configuration)]

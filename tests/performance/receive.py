@@ -43,12 +43,12 @@ def measure(folder: Path, files: Sequence[Path], repetitions: int, say: Callable
     receivers: dict[str, Opener] = {
         "Orthanc, synced": peers.orthanc,
         "DCMTK storescp, not synced": peers.storescp,
-        "node, synced": partial(peers.node, only="receiver"),
+        "node, synced": peers.receivers,
     }
     figures = []
     for associations in (1, 4):
         if associations > 1:
-            receivers["node, synced, 2 receivers"] = partial(peers.node, only="receiver", receivers=2)
+            receivers["node, synced, 2 receivers"] = partial(peers.receivers, count=2)
         rates: dict[str, list[float]] = {name: [] for name in receivers}
         for repetition in range(repetitions):
             for name, opener in receivers.items():
