@@ -194,7 +194,7 @@ def _start(limits: PixelLimits) -> subprocess.Popen[bytes]:
     # Frames are allocated and freed all the time: keep their pages instead of having the kernel clear new ones.
     environment |= {"MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES, "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES}
     child = subprocess.Popen(
-        [sys.executable, "-m", "medfake_pacs.pixels.child"],
+        [sys.executable, "-P", "-W", "ignore", "-m", "medfake_pacs.pixels.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -68,13 +68,13 @@ def test_an_image_that_cannot_be_decoded_costs_no_process(decoder: DecoderProces
 def test_a_hang_ends_at_the_timeout_and_the_next_image_is_decoded(tmp_path: Path) -> None:
     good, hang = write(dataset(ramp()), tmp_path / "good.dcm"), tmp_path / "pipe.dcm"
     os.mkfifo(hang)
-    with DecoderProcess(replace(LIMITS, timeout_s=2.0)) as decoder:
+    with DecoderProcess(replace(LIMITS, timeout_s=3.0)) as decoder:
         list(decoder.open(good)[1])
         hung = decoder.pid
         started = time.monotonic()
-        with pytest.raises(PixelError, match="decoding took longer than 2 s"):
+        with pytest.raises(PixelError, match="decoding took longer than 3 s"):
             decoder.open(hang)
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 13
         assert hung is not None
         assert _gone(hung)
         assert len(list(decoder.open(good)[1])) == 1
