@@ -7,6 +7,7 @@ leaves in the cache is keyed by the weights' digest, tile and OpenVINO version; 
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +44,21 @@ class OpenVinoEngine:
         self._side = bundle.card.tile.size // 32
         self.name = "openvino-bf16" if bf16 else "openvino-f32"
 
-    def run(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, T/32, T/32) of tiles (N, C, T, T)."""
-        result = np.empty((len(tiles), self._side, self._side), np.float32)
+    def run(self, tiles: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Logits (N, T/32, T/32) of tiles (C, T, T); draws the next tile as soon as a request is free."""
+        results: dict[int, npt.NDArray[np.float32]] = {}
 
         def keep(request: ov.InferRequest, number: int) -> None:
-            result[number] = request.get_output_tensor().data[0]
+            results[number] = request.get_output_tensor().data[0].copy()
 
         queue = ov.AsyncInferQueue(self._compiled)
         queue.set_callback(keep)
         for number, tile in enumerate(tiles):
             queue.start_async({0: tile[None]}, number)
         queue.wait_all()
-        return result
+        if not results:
+            return np.empty((0, self._side, self._side), np.float32)
+        return np.stack([results[number] for number in range(len(results))])
 
 
 def converted(bundle: Bundle, cache_dir: Path) -> Path:

@@ -1,5 +1,8 @@
 """The torch engine: CUDA, or a CPU without OpenVINO."""
 
+from collections.abc import Iterable
+from itertools import islice
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -35,14 +38,16 @@ class TorchEngine:
             torch.set_num_threads(threads)
         self._device = torch.device(device)
         self._network = network_of(bundle).to(self._device, memory_format=torch.channels_last)
+        self._side = bundle.card.tile.size // 32
         self.name = f"torch-{device}"
 
     @torch.inference_mode()
-    def run(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, T/32, T/32) of tiles (N, C, T, T)."""
-        parts = []
-        for start in range(0, len(tiles), _BATCH):
-            pixels = torch.from_numpy(tiles[start : start + _BATCH]).to(self._device, memory_format=torch.channels_last)
+    def run(self, tiles: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Logits (N, T/32, T/32) of tiles (C, T, T)."""
+        parts = [np.empty((0, self._side, self._side), np.float32)]
+        remaining = iter(tiles)
+        while batch := list(islice(remaining, _BATCH)):
+            pixels = torch.from_numpy(np.stack(batch)).to(self._device, memory_format=torch.channels_last)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
                 parts.append(self._network(pixels).float().cpu().numpy())
         return np.concatenate(parts)

@@ -1,6 +1,6 @@
 """From frames to scores: domain check, preparation, tiles, engine, pooling, regions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from medfake_pacs.classifier.bundle import DOMAIN_PREFIX, Bundle
 from medfake_pacs.classifier.card import Card
 from medfake_pacs.classifier.domain import DomainCheck
 from medfake_pacs.classifier.engines import open_engine
-from medfake_pacs.classifier.tiling import CELL_PX, assemble, cut
+from medfake_pacs.classifier.tiling import CELL_PX, Place, assemble, cut
 from medfake_pacs.entities import DecodedFrame, FrameScore, Region
 
 Array = npt.NDArray[np.float32]
@@ -21,12 +21,12 @@ _MAX_REGIONS = 5
 
 
 class Engine(Protocol):
-    """What runs the network: tiles (N, C, T, T) float32 to logits (N, T/32, T/32) float32."""
+    """What runs the network."""
 
     name: str
 
-    def run(self, tiles: Array) -> Array:
-        """Scores all tiles; the order is kept."""
+    def run(self, tiles: Iterable[Array]) -> Array:
+        """Tiles, each (C, T, T) float32, to their logits (N, T/32, T/32) float32 in the same order."""
 
 
 class Classifier:
@@ -72,14 +72,20 @@ class Classifier:
 
     def maps(self, frames: Sequence[Array]) -> list[Array]:
         """The maps of logits, one cell for 32×32 pixels, of frames (H, W); no domain check."""
-        if not frames:
-            return []
-        pieces = [cut(self._prepare(frame), self.card.tile) for frame in frames]
-        logits = self._engine.run(np.concatenate([tiles for tiles, _ in pieces]))
+        wheres: list[tuple[Place, ...]] = []
+
+        def tiles() -> Iterator[Array]:
+            # Drawn by the engine one by one: the next frame is prepared while the last one's tiles are running.
+            for frame in frames:
+                cuttings, where = cut(self._prepare(frame), self.card.tile)
+                wheres.append(where)
+                yield from cuttings
+
+        logits = self._engine.run(tiles())
         result, start = [], 0
-        for frame, (tiles, where) in zip(frames, pieces, strict=True):
-            result.append(assemble(logits[start : start + len(tiles)], where, (frame.shape[0], frame.shape[1])))
-            start += len(tiles)
+        for frame, where in zip(frames, wheres, strict=True):
+            result.append(assemble(logits[start : start + len(where)], where, (frame.shape[0], frame.shape[1])))
+            start += len(where)
         return result
 
 
