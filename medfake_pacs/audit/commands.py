@@ -46,9 +46,9 @@ def add_arguments(subparsers: Any) -> None:
     search = commands.add_parser("query", help="show the events that meet every condition")
     for name, text in _CONDITIONS.items():
         search.add_argument(f"--{name}", default="", help=text)
-    search.add_argument("--verdict", default="", type=_verdict, help=", ".join(VerdictLabel))
-    search.add_argument("--since", default="", type=_since, help="ISO date or time, UTC unless it says otherwise")
-    search.add_argument("--until", default="", type=_until, help="the same; a date includes its whole day")
+    search.add_argument("--verdict", type=_verdict, help=", ".join(VerdictLabel))
+    search.add_argument("--since", type=_since, help="ISO date or time, UTC unless it says otherwise")
+    search.add_argument("--until", type=_until, help="the same; a date includes its whole day")
     search.add_argument("--limit", type=_positive, help="show this many at most")
     search.add_argument("--format", choices=sorted(WRITERS), default="table")
     search.set_defaults(run=run_query)
@@ -60,7 +60,8 @@ def add_arguments(subparsers: Any) -> None:
 def run_query(settings: Settings, args: argparse.Namespace) -> int:
     """Record who searches for what, then print what is found."""
     names = [name.replace("-", "_") for name in (*_CONDITIONS, "verdict", "since", "until", "limit")]
-    conditions = AuditFilter(**{name: getattr(args, name) for name in names})
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    conditions = AuditFilter(**given)
     with _log(settings) as engine:
         if engine is None:
             return _UNUSABLE

@@ -39,8 +39,9 @@ class AuditFilter:
     limit: int | None = None
 
     def as_facts(self) -> dict[str, str | int]:
-        """Return the conditions that are set, for the log of who read it."""
-        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+        """Return the conditions that are set, as the command line writes them, for the log of who read it."""
+        conditions = asdict(self).items()
+        return {f"--{name.replace('_', '-')}": value for name, value in conditions if value not in ("", None)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
