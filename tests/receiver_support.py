@@ -9,15 +9,22 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import sqlalchemy as sa
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_context
+from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    A_RELEASE,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+)
 
 from medfake_pacs.config import Settings, load_settings
 from medfake_pacs.database import open_engine
@@ -185,7 +192,9 @@ def association(
     finally:
         if assoc.is_established:
             assoc.release()
-        assoc.join(10)
+        # Its thread runs only where the association was accepted.
+        if assoc.ident is not None:
+            assoc.join(10)
 
 
 def store(port: int, *datasets: Dataset, **options: Any) -> list[int | None]:
@@ -196,13 +205,55 @@ def store(port: int, *datasets: Dataset, **options: Any) -> list[int | None]:
         return [assoc.send_c_store(dataset).get("Status") if assoc.is_established else None for dataset in datasets]
 
 
-def rejection(port: int, **options: Any) -> tuple[int, int, int] | None:
-    """Ask for an association; return result, source and reason if it is rejected, None if it is accepted."""
-    with association(port, **options) as assoc:
-        if not assoc.is_rejected:
-            return None
-        answer = assoc.acceptor.primitive
-        return answer.result, answer.result_source, answer.diagnostic
+def associate_request(calling: str, called: str, sop_class: str = CTImageStorage) -> bytes:
+    """Return an A-ASSOCIATE-RQ PDU with one presentation context."""
+    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    length.maximum_length_received, implementation.implementation_class_uid = 16_384, UID("1.2.3")
+    context = build_context(sop_class, ExplicitVRLittleEndian)
+    context.context_id = 1
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
+    primitive.calling_ae_title, primitive.called_ae_title = calling, called
+    primitive.presentation_context_definition_list = [context]
+    primitive.user_information = [length, implementation]
+    return A_ASSOCIATE_RQ(primitive).encode()
+
+
+def read_pdu(connection: socket.socket) -> bytes:
+    """Return the next PDU, or empty bytes at the end of the connection."""
+    header = _read(connection, 6)
+    return header + _read(connection, int.from_bytes(header[2:], "big")) if header else b""
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := connection.recv(size - len(data))):
+        data += more
+    return data
+
+
+def rejection(
+    port: int, *, calling: str = CALLING, called: str = CALLED, host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+) -> tuple[int, int, int] | None:  # fmt: skip
+    """Ask for an association; return result, source and reason if it is rejected, None if it is accepted.
+
+    It speaks PDUs itself: pynetdicom's SCU takes a rejection that comes at once for a failed connection.
+    """
+    with ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((host, port), timeout=30))
+        if tls:
+            connection = stack.enter_context(tls.wrap_socket(connection))
+        connection.sendall(associate_request(calling, called))
+        answer = read_pdu(connection)
+        if not answer:
+            raise ConnectionError("no answer")
+        if answer[0] == 0x03:
+            return answer[7], answer[8], answer[9]
+        assert answer[0] == 0x02
+        connection.sendall(A_RELEASE_RQ(A_RELEASE()).encode())
+        assert read_pdu(connection)[0] == 0x06
+    return None
 
 
 def rows(settings: Settings, query: sa.Select[Any]) -> list[Any]:

@@ -1,8 +1,8 @@
 """The File Meta Information of a spooled object: what it is, and who sent it (PS3.10 7.1).
 
 The sender goes into the file beside the standard attributes, so that an object which was spooled but
-not recorded can be recorded later with the AE titles and the host that it came from. The bytes are put together here: by way of pydicom's data sets they take half a
-millisecond of the four that an object may take.
+not recorded can be recorded later with the AE titles and the host that it came from. The bytes are put
+together here: by way of a data set they take half a millisecond of the four that an object may take.
 """
 
 import json
