@@ -99,7 +99,7 @@ def node(folder: Path, *, extra: str = "") -> Iterator[Listener]:
 @contextmanager
 def receivers(folder: Path, *, count: int = 1) -> Iterator[Listener]:
     """The node's receivers alone, ``count`` processes on one port."""
-    port, command = _configured(folder, "")
+    port, command = _configured(folder, "", receivers=count)
     with ExitStack() as stack:
         for index in range(count):
             log = folder / f"log-{index}"
@@ -109,13 +109,13 @@ def receivers(folder: Path, *, count: int = 1) -> Iterator[Listener]:
         yield listener
 
 
-def _configured(folder: Path, extra: str) -> tuple[int, list[str]]:
+def _configured(folder: Path, extra: str, *, receivers: int = 1) -> tuple[int, list[str]]:
     """Write a configuration; return the port in it and the command that serves it."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = folder / "medfake.toml"
     configuration.write_text(
-        f'[node]\nae_title = "{NODE_AE_TITLE}"\nport = {port}\n'
+        f'[node]\nae_title = "{NODE_AE_TITLE}"\nport = {port}\nreceivers = {receivers}\n'
         f"[association]\nmax_pdu_bytes = {PDU_BYTES}\n[spool]\nmin_free_bytes = 100_000_000\n"
         f'[[peers]]\nae_title = "{SENDER_AE_TITLE}"\nhosts = ["127.0.0.1"]\n{extra}',
         encoding="utf-8",
