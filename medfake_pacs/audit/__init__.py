@@ -2,7 +2,7 @@
 
 from medfake_pacs.audit.anchor import Anchor, read_anchors, write_anchor
 from medfake_pacs.audit.canonical import storable
-from medfake_pacs.audit.chain import append, timestamp
+from medfake_pacs.audit.chain import append, take_turn, timestamp
 from medfake_pacs.audit.query import AuditFilter, AuditRow, query
 from medfake_pacs.audit.verify import Verification, verify
 
@@ -15,6 +15,7 @@ __all__ = [
     "query",
     "read_anchors",
     "storable",
+    "take_turn",
     "timestamp",
     "verify",
     "write_anchor",

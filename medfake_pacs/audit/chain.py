@@ -60,7 +60,7 @@ def append(connection: sa.Connection, event: AuditEvent, *, occurred_at: float |
     """
     if len(event.kind) > _KIND_LENGTH or not _KIND.fullmatch(event.kind):
         raise AuditError(f"{event.kind!r} is no kind of event: words in lower case, joined by hyphens")
-    _take_turn(connection)
+    take_turn(connection)
     head = connection.execute(_HEAD).first()
     seq, previous_hash = (head.seq + 1, head.hash) if head else (1, GENESIS_HASH)
     row: dict[str, Any] = {"seq": seq, "occurred_at": timestamp(occurred_at), "kind": event.kind}
@@ -83,8 +83,16 @@ def timestamp(seconds: float | None = None) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _take_turn(connection: sa.Connection) -> None:
-    """Wait until no other transaction is appending; on SQLite the caller's BEGIN IMMEDIATE has done so."""
+def take_turn(connection: sa.Connection) -> None:
+    """Wait until no other transaction is appending; on SQLite the caller's BEGIN IMMEDIATE has done so.
+
+    ``append`` does it; call it earlier in a transaction that changes rows between two appends.
+
+    Raises
+    ------
+    AuditError
+        If there is no transaction.
+    """
     if connection.dialect.name == "postgresql":
         if not connection.in_transaction():
             raise AuditError("the log is written inside database.transaction only")

@@ -1,7 +1,8 @@
 """The outgoing queue: which report goes where, when it is tried next, and what became of each attempt.
 
 A delivery is ``waiting`` until it is ``sent`` or, after ``give_up_after_s``, ``dead``; an administrator puts
-a dead one back. Every function works in the caller's transaction.
+a dead one back. Every function works in the caller's transaction. Those that write to the log take their turn at it
+first, so that two of them never wait for each other's rows crosswise.
 """
 
 import math
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from medfake_pacs import audit, crashpoints
+from medfake_pacs import audit
 from medfake_pacs.config import RetrySettings
 from medfake_pacs.database.engine import insert_into
 from medfake_pacs.database.tables import deliveries, delivery_attempts, instances, reports
@@ -112,7 +113,7 @@ def record(
     DeliveryError
         If there is no such delivery.
     """
-    crashpoints.reach("delivery.before-record")
+    audit.take_turn(connection)
     row = connection.execute(
         sa.select(deliveries).where(deliveries.c.delivery_id == delivery.delivery_id).with_for_update()
     ).one_or_none()
@@ -121,38 +122,24 @@ def record(
     number = delivery.attempt or row.attempts + 1
     if row.state == SENT or number <= row.attempts:
         return
-    back_again = delivery.succeeded and len(_unanswered_attempts(connection, delivery.destination)) >= FAILURES_TO_OPEN
-    connection.execute(
-        sa.insert(delivery_attempts).values(
-            delivery_id=delivery.delivery_id,
-            number=number,
-            attempted_at=now,
-            sop_class_uid=delivery.sop_class_uid,
-            status=delivery.status,
-            succeeded=delivery.succeeded,
-            comment=audit.storable(delivery.comment),
-        )
-    )
+    unanswered = _unanswered_attempts(connection, delivery.destination) if delivery.succeeded else ()
+    _insert_attempt(connection, delivery, number, now)
     state, next_attempt_at = _outcome(connection, row, delivery, retry, now, random)
-    connection.execute(
-        sa.update(deliveries)
-        .where(deliveries.c.delivery_id == delivery.delivery_id)
-        .values(
-            state=state,
-            attempts=number,
-            next_attempt_at=next_attempt_at,
-            finished_at=None if state == WAITING else now,
-            last_status=delivery.status,
-            last_comment=audit.storable(delivery.comment),
-        )
-    )
-    if back_again:
+    values = {
+        "state": state,
+        "attempts": number,
+        "next_attempt_at": next_attempt_at,
+        "finished_at": None if state == WAITING else now,
+        "last_status": delivery.status,
+        "last_comment": audit.storable(delivery.comment),
+    }
+    connection.execute(sa.update(deliveries).where(deliveries.c.delivery_id == delivery.delivery_id).values(values))
+    if len(unanswered) >= FAILURES_TO_OPEN:
         _release_others(connection, delivery.destination, now)
     payload = _attempt_facts(delivery, number, state, next_attempt_at)
     events = ["report-sent" if delivery.succeeded else "report-failed"] + ["delivery-dead"] * (state == DEAD)
     for kind in events:
         audit.append(connection, _event(connection, kind, row, ae_title, payload), occurred_at=now)
-    crashpoints.reach("delivery.after-record")
 
 
 def retry(
@@ -169,6 +156,7 @@ def retry(
     Returns which they were. Their time to give up starts anew at ``now``; their attempts stay on record.
     ``who`` and the destinations' ``ae_titles``, by name, go to the log.
     """
+    audit.take_turn(connection)
     query = sa.select(deliveries).order_by(deliveries.c.delivery_id)
     if ids is None:
         query = query.where(deliveries.c.state == DEAD)
@@ -214,6 +202,20 @@ def _unanswered_attempts(connection: sa.Connection, destination: str) -> Sequenc
 def _untried() -> sa.ColumnElement[bool]:
     """Tell the deliveries that were not tried since they were queued or put back."""
     return deliveries.c.next_attempt_at == deliveries.c.created_at
+
+
+def _insert_attempt(connection: sa.Connection, delivery: Delivery, number: int, now: float) -> None:
+    connection.execute(
+        sa.insert(delivery_attempts).values(
+            delivery_id=delivery.delivery_id,
+            number=number,
+            attempted_at=now,
+            sop_class_uid=delivery.sop_class_uid,
+            status=delivery.status,
+            succeeded=delivery.succeeded,
+            comment=audit.storable(delivery.comment),
+        )
+    )
 
 
 def _outcome(
