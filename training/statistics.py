@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from scipy.optimize import minimize
+from scipy.stats import rankdata
 
 Array = npt.NDArray[np.float64]
 
@@ -22,7 +22,8 @@ def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
 
 def auc(clean: Sequence[float], fake: Sequence[float]) -> float:
     """The area under the ROC curve of fakes against clean images."""
-    return float(roc_auc_score([0] * len(clean) + [1] * len(fake), [*clean, *fake]))
+    ranks = rankdata([*clean, *fake])[len(clean) :]
+    return float((ranks.sum() - len(fake) * (len(fake) + 1) / 2) / (len(clean) * len(fake)))
 
 
 def auc_interval(
@@ -46,10 +47,15 @@ def auc_interval(
 
 def platt(clean: Sequence[float], fake: Sequence[float]) -> tuple[float, float]:
     """Slope and intercept of P(fake) = sigmoid(slope·score + intercept), both classes weighing the same."""
-    scores = np.array([*clean, *fake]).reshape(-1, 1)
-    labels = np.array([0] * len(clean) + [1] * len(fake))
-    fitted = LogisticRegression(C=100.0, class_weight="balanced").fit(scores, labels)
-    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    ours, theirs = np.array(clean), np.array(fake)
+
+    def loss(parameters: Array) -> float:
+        slope, intercept = parameters
+        wrong = np.logaddexp(0, slope * ours + intercept).mean() + np.logaddexp(0, -slope * theirs - intercept).mean()
+        return float(wrong + 1e-4 * slope**2)
+
+    slope, intercept = minimize(loss, np.array([1.0, 0.0])).x
+    return float(slope), float(intercept)
 
 
 def sigmoid(value: float) -> float:

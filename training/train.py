@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -18,6 +17,7 @@ from training.configuration import Configuration
 from training.depthwise import replace_depthwise
 from training.sampling import Batch
 from training.setting import Average, Setting, make_setting, pooled, validation_batches
+from training.statistics import auc as area
 
 _SAVE_EVERY_S = 300.0
 
@@ -118,7 +118,7 @@ class Trainer:
             scores.append(pooled(logits.float(), self._settings.top_positions).cpu().numpy())
             labels.append(batch.labels)
         score, label = np.concatenate(scores), np.concatenate(labels)
-        auc = float(roc_auc_score(label, score))
+        auc = area(score[label == 0].tolist(), score[label == 1].tolist())
         loss = float(binary_cross_entropy_with_logits(torch.from_numpy(score), torch.from_numpy(label)))
         self._progress.history.append(
             {"step": self._progress.step, "elapsed_s": self._progress.elapsed_s, "loss": training_loss, "auc": auc}
