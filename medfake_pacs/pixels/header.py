@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from medfake_pacs.entities import ImageInfo
 from medfake_pacs.errors import PixelError
-from medfake_pacs.pixels.library import library_call, one_line
+from medfake_pacs.pixels.library import library_call, shown
 from medfake_pacs.pixels.limits import PixelLimits
 from medfake_pacs.pixels.source import UNDEFINED_LENGTH, Source
 from medfake_pacs.pixels.syntaxes import TRANSFER_SYNTAXES, TransferSyntax
@@ -71,7 +71,7 @@ def supported_syntax(source: Source) -> TransferSyntax:
     """
     syntax = TRANSFER_SYNTAXES.get(source.transfer_syntax_uid)
     if syntax is None:
-        raise PixelError(f"unsupported transfer syntax {one_line(source.transfer_syntax_uid) or '(none)'}")
+        raise PixelError(f"unsupported transfer syntax {shown(source.transfer_syntax_uid, '[0-9.]{1,64}')}")
     return syntax
 
 
@@ -170,7 +170,7 @@ def _photometric(dataset: Dataset, samples: int) -> str:
     if not value:
         value = "MONOCHROME2" if samples == 1 else "RGB"
     if value not in _PHOTOMETRIC:
-        raise PixelError(f"unsupported Photometric Interpretation {one_line(value)}")
+        raise PixelError(f"unsupported Photometric Interpretation {shown(value, '[A-Z0-9_ ]{1,16}')}")
     colour = value not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
     if samples != (3 if colour else 1):
         raise PixelError(f"Photometric Interpretation {value} with {samples} Samples per Pixel")

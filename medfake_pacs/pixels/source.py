@@ -93,6 +93,15 @@ class Source:
     element: PixelElement
 
 
+class _File(io.BufferedReader):
+    """A file that never allocates more than it holds, whatever length an element claims to have."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _CHUNK_BYTES:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
 @contextmanager
 def open_source(path: Path | str, limits: PixelLimits) -> Iterator[Source]:
     """Open an image file and read its header, without its pixels.
@@ -103,7 +112,7 @@ def open_source(path: Path | str, limits: PixelLimits) -> Iterator[Source]:
         The file can't be read, isn't DICOM, has no pixel data, or inflates beyond the limits.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below, on every way out
+        file = _File(io.FileIO(path))
     except OSError as error:
         raise PixelError(f"the file can't be opened: {error.strerror}") from error
     with file:

@@ -77,6 +77,26 @@ def test_impossible_headers(tmp_path: Path, change: dict[str, object], reason: s
     _refused(write(image, tmp_path / "image.dcm"), reason)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"123456", b"Secret"),
+        (b"MONOCHROME2 ", b"Secret^Name\0"),
+        (b"1.2.840.10008.1.2.1\0", b"1.2.Secret^Name.2.1\0"),
+        # Rows of nine bytes: the attributes behind it become its value.
+        (b"\x28\0\x10\0US\2\0\x08\0", b"\x28\0\x10\0US\x09\0Secret^Na"),
+    ],
+)
+def test_a_reason_quotes_no_value_of_a_damaged_header(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = write(dataset(ramp(), RescaleIntercept=0, RescaleSlope="123456"), tmp_path / "image.dcm")
+    whole = path.read_bytes()
+    assert old in whole
+    path.write_bytes(whole.replace(old, new))
+    with pytest.raises(PixelError) as caught:
+        frames_of(path)
+    assert "secret" not in str(caught.value).lower()
+
+
 def test_rescale_that_is_no_number(tmp_path: Path) -> None:
     path = write(dataset(ramp(), RescaleSlope="123456", RescaleIntercept=0), tmp_path / "image.dcm")
     path.write_bytes(path.read_bytes().replace(b"123456", b"NaN   "))
