@@ -137,9 +137,12 @@ def record(
     if len(unanswered) >= FAILURES_TO_OPEN:
         _release_others(connection, delivery.destination, now)
     payload = _attempt_facts(delivery, number, state, next_attempt_at)
-    events = ["report-sent" if delivery.succeeded else "report-failed"] + ["delivery-dead"] * (state == DEAD)
-    for kind in events:
-        audit.append(connection, _event(connection, kind, row, ae_title, payload), occurred_at=now)
+    kind = "report-sent" if delivery.succeeded else "report-failed"
+    audit.append(connection, _event(connection, kind, row, ae_title, payload), occurred_at=now)
+    if state == DEAD:
+        audit.append(connection, _event(connection, "delivery-dead", row, ae_title, payload), occurred_at=now)
+        if _is_unanswered(delivery):
+            _give_up_others(connection, delivery, retry, now, ae_title)
 
 
 def retry(
@@ -245,6 +248,29 @@ def _release_others(connection: sa.Connection, destination: str, now: float) -> 
         .where(deliveries.c.next_attempt_at > now, deliveries.c.last_status.is_(None), deliveries.c.attempts > 0)
         .values(next_attempt_at=now)
     )
+
+
+def _is_unanswered(delivery: Delivery) -> bool:
+    first, last = _OUT_OF_RESOURCES
+    return delivery.status is None or first <= delivery.status <= last
+
+
+def _give_up_others(
+    connection: sa.Connection, delivery: Delivery, retry: RetrySettings, now: float, ae_title: str
+) -> None:
+    """Give up what has waited as long for the same silent destination: its circuit let none of them try."""
+    query = sa.select(deliveries).where(
+        deliveries.c.destination == delivery.destination,
+        deliveries.c.state == WAITING,
+        deliveries.c.created_at <= now - retry.give_up_after_s,
+        deliveries.c.last_status.is_(None),
+    )
+    for row in connection.execute(query.order_by(deliveries.c.delivery_id)).all():
+        values = {"state": DEAD, "next_attempt_at": now, "finished_at": now}
+        connection.execute(sa.update(deliveries).where(deliveries.c.delivery_id == row.delivery_id).values(values))
+        facts = {"delivery_id": row.delivery_id, "destination": row.destination, "attempt": row.attempts}
+        payload = {**facts, "comment": delivery.comment}
+        audit.append(connection, _event(connection, "delivery-dead", row, ae_title, payload), occurred_at=now)
 
 
 def _attempt_facts(delivery: Delivery, number: int, state: str, next_attempt_at: float) -> dict[str, object]:

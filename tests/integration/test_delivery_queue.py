@@ -214,6 +214,20 @@ def test_when_the_destination_is_back_all_go_at_once_and_once(engine: sa.Engine)
         assert circuit_of(connection, "pacs", _RETRY, 180.0).state is CircuitState.CLOSED
 
 
+def test_what_waited_too_long_for_a_silent_destination_is_given_up_together(engine: sa.Engine) -> None:
+    for number in range(1, 6):
+        _enqueue(engine, number, 0.0)
+    _enqueue(engine, 6, 900.0)
+    for now in range(0, 1200, 5):
+        _attempt(engine, float(now), _SILENCE)
+    assert [each.state for each in _list(engine)] == ["dead"] * 5 + ["waiting"]
+    dead = [event for event in _events(engine) if event.kind == "delivery-dead"]
+    assert sorted(event.sop_instance_uid for event in dead) == [f"1.9.{number}" for number in range(1, 6)]
+    assert len({event.occurred_at for event in dead}) == 1
+    with reading(engine) as connection:
+        assert audit.verify(connection).ok
+
+
 def test_a_new_report_may_probe_an_open_circuit_sooner(engine: sa.Engine) -> None:
     _enqueue(engine, 1, 0.0)
     for now in range(200):

@@ -134,6 +134,20 @@ def test_an_unknown_host_is_named(tmp_path: Path) -> None:
     assert reason == "the host name no-such-host.invalid is unknown"
 
 
+def test_a_connection_that_takes_too_long_is_named(tmp_path: Path) -> None:
+    """A listener with a full backlog drops what would connect, as a firewall does."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        reason = _reason(port, tmp_path, timeout_s=0.5)
+        for filler in fillers:
+            filler.close()
+    assert reason == f"no connection to 127.0.0.1:{port} within 0.5 s"
+
+
 @contextmanager
 def _listener(*, close_at_once: bool) -> Iterator[int]:
     """A peer that takes connections and never speaks DICOM."""
