@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -112,6 +113,15 @@ class NodeProcess:
             return self._process.wait(timeout=_STOP_TIMEOUT_S)
         finally:
             self.kill()
+
+    def is_listening(self) -> bool:
+        """Tell whether something accepts connections on the node's port."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def is_dead(self) -> bool:
+        """Tell whether the supervisor has ended."""
+        return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
         """Kill every process of the node at once, as a power cut would."""

@@ -1,6 +1,7 @@
 """Fixtures of the tests that run a whole node: converted models, an Orthanc, a node with a route to it."""
 
 import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,9 +40,13 @@ for name in ("lung-ct", "knee-xr"):
 
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return a cache folder with both models converted, once for all processes of the run."""
+    """Return a cache folder with both models converted, once for all processes of the run.
+
+    ``MEDFAKE_TEST_MODEL_CACHE`` names a folder that outlives the run, for those who run a test again and again.
+    """
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "models"
+    folder = Path(os.environ.get("MEDFAKE_TEST_MODEL_CACHE", folder))
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
