@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.pixels import apply_modality_lut
 
 from medfake_pacs.entities import DecodedFrame
 from medfake_pacs.errors import PixelError
@@ -109,6 +110,41 @@ def test_no_image_is_said_of_objects_without_pixels_alone(outcomes: list[Outcome
 def test_the_folder_holds_every_supported_transfer_syntax_but_one(outcomes: list[Outcome]) -> None:
     seen = {outcome.transfer_syntax_uid for outcome in outcomes if outcome.frames}
     assert set(SUPPORTED_TRANSFER_SYNTAXES) - seen == {"1.2.840.10008.1.2.4.202"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_monochrome_values_are_those_that_pydicom_gives(outcomes: list[Outcome]) -> None:
+    """pydicom picks another plugin than ours for several transfer syntaxes, so this compares decoders, too."""
+    folder, compared = need_data("dicom_conformance"), 0
+    with DecoderProcess(LIMITS) as decoder:
+        for outcome in outcomes:
+            expected = _pydicom_values(folder / outcome.name) if 0 < outcome.frames <= 20 and not outcome.said else None
+            if expected is None:
+                continue
+            frames = list(decoder.open(folder / outcome.name)[1])
+            assert np.allclose(np.stack([frame.values for frame in frames]), expected, rtol=1e-6, atol=1e-3), (
+                outcome.name
+            )
+            compared += 1
+    assert compared > 120
+
+
+def _pydicom_values(path: Path) -> np.ndarray | None:
+    """Return (N, H, W) float32 as pydicom reads it; None for colour, padding and what pydicom can't decode."""
+    image = dcmread(path, force=True)
+    if image.PhotometricInterpretation != "MONOCHROME2" or "PixelPaddingValue" in image:
+        return None
+    if (
+        image.get("HighBit", image.BitsStored - 1) != image.BitsStored - 1
+        or "PerFrameFunctionalGroupsSequence" in image
+    ):
+        return None
+    try:
+        stored = image.pixel_array
+    except (RuntimeError, ValueError, AttributeError, NotImplementedError):
+        return None
+    values = np.asarray(apply_modality_lut(stored, image), dtype=np.float64).astype(np.float32)
+    return values.reshape(-1, image.Rows, image.Columns)
 
 
 def test_the_one_transfer_syntax_that_the_folder_lacks(tmp_path: Path) -> None:

@@ -1,12 +1,23 @@
 """Stored values become modality units: LUT or rescale, padding, inversion, colour, any number of bits."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from medfake_pacs.errors import PixelError
 from medfake_pacs.pixels import inspect
@@ -171,6 +182,31 @@ def test_ybr_full_is_its_luminance_channel(tmp_path: Path) -> None:
     stored = np.arange(4 * 6 * 3).reshape(4, 6, 3).astype("u1")
     image = dataset(stored, PhotometricInterpretation="YBR_FULL")
     assert np.array_equal(_values(tmp_path, image), stored[..., 0].astype(np.float32))
+
+
+@pytest.mark.parametrize("photometric", ["YBR_FULL_422", "RGB"])
+def test_colour_jpeg_becomes_luminance_whatever_its_header_calls_it(tmp_path: Path, photometric: str) -> None:
+    """The file is YCbCr, as its JFIF segment says; writers that call it RGB are common."""
+    rows, columns = np.mgrid[0:32, 0:48]
+    colours = np.stack([rows * 8, columns * 5, 255 - rows * 4], axis=-1).astype("u1")
+    target = io.BytesIO()
+    Image.fromarray(colours).save(target, "JPEG", quality=95)
+    image = dataset(colours, PhotometricInterpretation=photometric)
+    image.PixelData = encapsulate([target.getvalue()])
+    image["PixelData"].VR, image["PixelData"].is_undefined_length = "OB", True
+    values = _values(tmp_path, image, JPEGBaseline8Bit)
+    assert np.abs(values - colours @ np.array([0.299, 0.587, 0.114])).max() < 4
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+def test_lossless_colour_is_the_uncompressed_image(tmp_path: Path, syntax: Any) -> None:
+    stored = np.random.default_rng(4).integers(0, 256, (64, 64, 3)).astype("u1")
+    plain = write(dataset(stored), tmp_path / "plain.dcm")
+    image = dcmread(plain)
+    image.compress(syntax, generate_instance_uid=False)
+    image.save_as(tmp_path / "compressed.dcm")
+    (one,), (two,) = frames_of(plain), frames_of(tmp_path / "compressed.dcm")
+    assert np.array_equal(one.values, two.values)
 
 
 def test_palette_colour_becomes_luminance(tmp_path: Path) -> None:
