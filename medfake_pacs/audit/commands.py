@@ -86,9 +86,11 @@ def run_verify(settings: Settings, args: argparse.Namespace) -> int:
         if not result.ok:
             print(_broken(result))
             return _BROKEN
-        facts = {"rows": result.rows, "head": result.head, "anchors": result.anchors}
+        facts = {"rows": result.rows, "head": result.head, "anchors": result.anchors, "warnings": result.warnings}
         _record(engine, "log-verified", {"result": "whole", **facts})
     print(f"the log is whole: {result.rows} rows, {result.anchors} anchors, head {result.head}")
+    for warning in result.warnings:
+        print(warning, file=sys.stderr)
     if anchor_file is not None and not result.anchors and result.rows:
         print(f"no anchor in {anchor_file}: a log that was cut off at its end would look whole", file=sys.stderr)
     return 0

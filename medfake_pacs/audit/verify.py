@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from medfake_pacs.audit.anchor import Anchor, read_anchors
 from medfake_pacs.audit.chain import FILTER_COLUMNS, GENESIS_HASH, chain_hash
+from medfake_pacs.audit.protection import missing_protection
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.errors import AuditError
 
@@ -21,7 +22,10 @@ _SQLITE_TYPES = "integer" + "text" * (len(_COLUMNS) - 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What checking the log came to; ``rows`` were found whole, ``head`` is the hash of the last of them."""
+    """What checking the log came to; ``rows`` were found whole, ``head`` is the hash of the last of them.
+
+    ``warnings`` name what protects the log no longer, although no row shows a change.
+    """
 
     ok: bool
     rows: int
@@ -29,6 +33,7 @@ class Verification:
     first_broken_seq: int | None = None
     reason: str = ""
     anchors: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class _BrokenError(AuditError):
@@ -55,6 +60,7 @@ def verify(connection: sa.Connection, anchor_file: Path | None = None) -> Verifi
         anchors = read_anchors(anchor_file) if anchor_file else ()
         _check_rows(connection, progress, anchors)
         _check_indices(connection)
+        progress.warnings = missing_protection(connection)
         _check_tail(progress, anchors)
     except _BrokenError as broken:
         return progress.result(ok=False, first_broken_seq=broken.seq, reason=str(broken))
@@ -73,6 +79,7 @@ class _Progress:
         self.rows = 0
         self.head = GENESIS_HASH
         self.anchors = 0
+        self.warnings: tuple[str, ...] = ()
 
     def result(self, *, ok: bool, first_broken_seq: int | None = None, reason: str = "") -> Verification:
         return Verification(
@@ -82,6 +89,7 @@ class _Progress:
             first_broken_seq=first_broken_seq,
             reason=reason,
             anchors=self.anchors,
+            warnings=self.warnings,
         )
 
 

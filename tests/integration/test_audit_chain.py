@@ -114,6 +114,15 @@ def test_rows_can_be_neither_changed_nor_deleted(log: sa.Engine, statement: str)
     assert verify(log).rows == ROWS
 
 
+def test_triggers_that_are_gone_are_noticed(log: sa.Engine) -> None:
+    assert verify(log).warnings == ()
+    tamper(log)
+    result = verify(log)
+    assert result.ok
+    assert len(result.warnings) == 2
+    assert all("is gone: nothing refuses" in warning for warning in result.warnings)
+
+
 def test_postgresql_refuses_truncate_too(postgresql_url: str) -> None:
     engine = open_engine(postgresql_url)
     upgrade(engine)
