@@ -56,13 +56,14 @@ def _export(configuration: Configuration, options: argparse.Namespace) -> None:
 
 def _evaluate(configuration: Configuration, options: argparse.Namespace) -> None:
     from training.evaluate import measure, open_scorer, reading_of
+    from training.figures import line
     from training.setting import make_setting
 
     setting = make_setting(configuration, options.data)
     scorer = open_scorer(setting, options.bundle, options.output / "cache", options.device)
     command = f"python -m training evaluate --config {options.config} --data {options.data} --bundle {options.bundle}"
     for figure in measure(setting, options.bundle, scorer, reading_of(options.bundle), command):
-        print(figure)
+        print(line(figure))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """Calibration and thresholds, from validation patients alone."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from training.statistics import platt, sigmoid
 # hundreds of runs of slices that a series has, 1 in 10 000, were it normal; no percentile of so few images says more.
 DEVIATIONS = {1: 3.1, 3: 3.7}
 FAKES_BELOW = 0.10
+_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,17 @@ def read_from(rows: Sequence[Row], families: Sequence[str], *, contiguous: int) 
     return Reading(
         slope=slope,
         intercept=intercept,
-        real_below=round(sigmoid(slope * below + intercept), 4),
-        fake_above=round(sigmoid(slope * above + intercept), 4),
+        real_below=_floor(sigmoid(slope * below + intercept)),
+        fake_above=_ceiling(sigmoid(slope * above + intercept)),
         real_below_logit=below,
         fake_above_logit=above,
     )
+
+
+def _floor(probability: float) -> float:
+    return math.floor(probability * _STEPS) / _STEPS
+
+
+def _ceiling(probability: float) -> float:
+    """Six decimals, rounded so that fewer images are called fake; never 1, which nothing is above."""
+    return min(math.ceil(probability * _STEPS), _STEPS - 1) / _STEPS

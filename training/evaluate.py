@@ -1,5 +1,6 @@
 """Figures on test patients, written into a bundle's card."""
 
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def calibrate(setting: Setting, bundle: Path, scorer: Scorer, rounds: int) -> Re
     card["calibration"] = {"slope": round(reading.slope, 5), "intercept": round(reading.intercept, 5)}
     card["thresholds"] = {"real_below": reading.real_below, "fake_above": reading.fake_above}
     write_card(bundle, card)
-    write_rows(rows, bundle / "validation-scores.json")
+    write_rows(rows, bundle.parent / f"{bundle.name}-validation-scores.json")
     return reading
 
 
@@ -50,14 +51,12 @@ def measure(setting: Setting, bundle: Path, scorer: Scorer, reading: Reading, co
         figures += series_figures(scorer.series(patient, run=5, draws=4, seed=SERIES_SEED), reading, length)
     card["figures"] = [{**figure, "command": command} for figure in figures]
     write_card(bundle, card)
-    write_rows(rows, bundle / "test-scores.json")
+    write_rows(rows, bundle.parent / f"{bundle.name}-test-scores.json")
     return figures
 
 
 def reading_of(bundle: Path) -> Reading:
     """How a card says that scores are read, with the thresholds as logits again."""
-    from math import log
-
     card = read_card(bundle)
     slope, intercept = card["calibration"]["slope"], card["calibration"]["intercept"]
     below, above = card["thresholds"]["real_below"], card["thresholds"]["fake_above"]

@@ -106,3 +106,12 @@ def _area(what: str, condition: str, clean: Sequence[Row], fakes: Sequence[Row])
         "fakes": len(theirs),
         "patients": len({patient for patient, _ in ours}),
     }
+
+
+def line(figure: Figure) -> str:
+    """A figure as a row of a Markdown table."""
+    low, high = figure.get("interval_95", (None, None))
+    interval = "" if low is None else f"{low:.3f} to {high:.3f}"
+    size = f"{figure['count']} of {figure['of']}" if "count" in figure else f"{figure.get('fakes', '')} fakes"
+    value = "" if figure["value"] is None else f"{figure['value']:.3f}"
+    return f"| {figure['what']} | {figure['condition']} | {value} | {interval} | {size} | {figure.get('patients', 1)} |"
