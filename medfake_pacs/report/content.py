@@ -15,6 +15,7 @@ SELECTED_FROM = "SELECTED FROM"
 NO_UNITS = Concept("1", "UCUM", "no units")
 IMAGES_UNIT = Concept("{images}", "UCUM", "images")
 SOURCE = Concept("260753009", "SCT", "Source")
+SOURCE_OF_MEASUREMENT = Concept("121112", "DCM", "Source of Measurement")
 
 
 class Template(NamedTuple):
@@ -88,9 +89,11 @@ def number(name: Concept, value: float, unit: Concept) -> Item:
     return Item(CONTAINS, name, Quantity(value, unit))
 
 
-def image(relationship: str, sop_class_uid: str, sop_instance_uid: str, frames: Sequence[int] = ()) -> Item:
+def image(
+    relationship: str, name: Concept, sop_class_uid: str, sop_instance_uid: str, frames: Sequence[int] = ()
+) -> Item:
     """IMAGE: a reference to an image or to some of its frames."""
-    return Item(relationship, SOURCE, ImageReference(sop_class_uid, sop_instance_uid, tuple(frames)))
+    return Item(relationship, name, ImageReference(sop_class_uid, sop_instance_uid, tuple(frames)))
 
 
 def polyline(name: Concept, points: Sequence[tuple[float, float]], source: Item) -> Item:

@@ -67,11 +67,10 @@ class GroupBuilder:
         occurrence = self._occurrences.get(uid, 0)
         self._occurrences[uid] = occurrence + 1
         yield self._encode(_image_group(label, series, finding, occurrence))
-        for number, (frame, region) in enumerate(finding.regions, start=1):
-            group = _region_group(label, series, finding, (occurrence, number))
-            yield self._encode(group, _region_item(finding, frame, region))
+        for number in range(1, len(finding.regions) + 1):
+            yield self._encode(_region_group(label, series, finding, (occurrence, number)))
 
-    def _encode(self, group: _Group, region: Item | None = None) -> Item:
+    def _encode(self, group: _Group) -> Item:
         items = [
             content.text(content.HAS_OBS_CONTEXT, TRACKING_IDENTIFIER, group.name),
             content.uidref(content.HAS_OBS_CONTEXT, TRACKING_UID, self._tracking_uid(group)),
@@ -82,8 +81,6 @@ class GroupBuilder:
         items += list(_numbers(group))
         if group.comment:
             items.append(content.text(content.CONTAINS, COMMENT, group.comment))
-        if region is not None:
-            items.append(region)
         items += group.sources
         if group.model is not None:
             items += self._algorithm(group.model)
@@ -170,28 +167,34 @@ def _image_group(label: str, series: SeriesVerdict, finding: ImageFinding, occur
         score=finding.score,
         evaluations=_evaluations(filter(None, [wording.reason_concept(series, finding)]), [finding]),
         comment=wording.image_comment(finding),
-        sources=(_reference(finding, finding.frame_numbers),),
+        # The outlines are here too, for readers that look no further than TID 1501 (rows 10c and 10d).
+        sources=(
+            _reference(finding, finding.frame_numbers),
+            *(_outline(finding, frame, region) for frame, region in finding.regions),
+        ),
         model=series.model,
     )
 
 
 def _region_group(label: str, series: SeriesVerdict, finding: ImageFinding, place: tuple[int, int]) -> _Group:
     number = place[1]
+    frame, region = finding.regions[number - 1]
     return _Group(
         name=wording.region_name(label, finding, number),
         tracking=("region", finding.attributes.sop_instance_uid, *place),
         label=finding.label,
-        score=finding.regions[number - 1][1].score,
+        score=region.score,
+        sources=(_outline(finding, frame, region),),
         model=series.model,
         template=_REGION_GROUP,
     )
 
 
-def _region_item(finding: ImageFinding, frame: int, region: Region) -> Item:
+def _outline(finding: ImageFinding, frame: int, region: Region) -> Item:
     left, top = float(max(region.x, 0)), float(max(region.y, 0))
     right, bottom = left + max(region.width, 1), top + max(region.height, 1)
     corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    return content.polyline(IMAGE_REGION, corners, _reference(finding, (frame,), content.SELECTED_FROM))
+    return content.polyline(IMAGE_REGION, corners, _reference(finding, (frame,), content.SELECTED_FROM, content.SOURCE))
 
 
 def _counts(scored: int, total: int, findings: Sequence[ImageFinding]) -> tuple[tuple[Concept, int], ...]:
@@ -214,7 +217,12 @@ def _references(findings: Iterable[ImageFinding]) -> tuple[Item, ...]:
     return tuple(_reference(finding) for finding in once.values())
 
 
-def _reference(finding: ImageFinding, frames: Sequence[int] = (), relationship: str = content.CONTAINS) -> Item:
+def _reference(
+    finding: ImageFinding,
+    frames: Sequence[int] = (),
+    relationship: str = content.CONTAINS,
+    purpose: Concept = content.SOURCE_OF_MEASUREMENT,
+) -> Item:
     attributes = finding.attributes
     shown = frames if has_frames(attributes) else ()
-    return content.image(relationship, attributes.sop_class_uid, attributes.sop_instance_uid, shown)
+    return content.image(relationship, purpose, attributes.sop_class_uid, attributes.sop_instance_uid, shown)

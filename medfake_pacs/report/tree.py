@@ -25,12 +25,12 @@ IMAGE_LIBRARY_GROUP = Concept("126200", "DCM", "Image Library Group")
 MODALITY = Concept("121139", "DCM", "Modality")
 IMAGING_MEASUREMENTS = Concept("126010", "DCM", "Imaging Measurements")
 
-IMAGING_PROCEDURE = Concept("363679005", "SCT", "Imaging procedure")
-_CT_PROCEDURE = Concept("25045-6", "LN", "CT unspecified body region")
-_XR_PROCEDURE = Concept("43468-8", "LN", "XR unspecified body region")
-_MR_PROCEDURE = Concept("25056-3", "LN", "MRI unspecified body region")
 # CID 100
-_PROCEDURES = {"CT": _CT_PROCEDURE, "CR": _XR_PROCEDURE, "DX": _XR_PROCEDURE, "RG": _XR_PROCEDURE, "MR": _MR_PROCEDURE}
+IMAGING_PROCEDURE = Concept("363679005", "SCT", "Imaging procedure")
+_PROCEDURES = {
+    "CT": Concept("25045-6", "LN", "CT unspecified body region"),
+    "MR": Concept("25056-3", "LN", "MRI unspecified body region"),
+}
 # CID 29, as far as these modalities make images
 _MODALITIES = {
     "BI": "Biomagnetic Imaging", "CR": "Computed Radiography", "CT": "Computed Tomography", "DX": "Digital Radiography",
@@ -40,7 +40,6 @@ _MODALITIES = {
     "RF": "Radiofluoroscopy", "RG": "Radiographic imaging", "RTIMAGE": "RT Image", "SM": "Slide Microscopy",
     "US": "Ultrasound", "XA": "X-Ray Angiography", "XC": "External-camera Photography",
 }  # fmt: skip
-_OTHER_MODALITY = Concept("OT", "DCM", "Other Modality")
 
 
 def measurement_report(verdict: Verdict, settings: ReportSettings, device_uid: str, groups: GroupBuilder) -> Item:
@@ -48,7 +47,7 @@ def measurement_report(verdict: Verdict, settings: ReportSettings, device_uid: s
     items = [
         content.code(content.HAS_CONCEPT_MOD, LANGUAGE, Concept(settings.language, "RFC5646", "English")),
         *_device_observer(settings, device_uid),
-        *(content.code(content.HAS_CONCEPT_MOD, PROCEDURE_REPORTED, each) for each in _procedures(verdict)),
+        content.code(content.HAS_CONCEPT_MOD, PROCEDURE_REPORTED, _procedure(verdict)),
         *_image_library(verdict),
         content.container(content.CONTAINS, IMAGING_MEASUREMENTS, groups.build()),
     ]
@@ -72,9 +71,10 @@ def _device_observer(settings: ReportSettings, device_uid: str) -> Iterator[Item
             yield content.text(content.HAS_OBS_CONTEXT, name, cleaned)
 
 
-def _procedures(verdict: Verdict) -> tuple[Concept, ...]:
-    found = {_PROCEDURES.get(series.modality, IMAGING_PROCEDURE): None for series in verdict.series}
-    return tuple(found) or (IMAGING_PROCEDURE,)
+def _procedure(verdict: Verdict) -> Concept:
+    """Return the most specific procedure that all series are part of."""
+    found = {_PROCEDURES.get(series.modality, IMAGING_PROCEDURE) for series in verdict.series}
+    return found.pop() if len(found) == 1 else IMAGING_PROCEDURE
 
 
 def _image_library(verdict: Verdict) -> Iterator[Item]:
@@ -87,11 +87,16 @@ def _image_library(verdict: Verdict) -> Iterator[Item]:
 
 def _library_group(series: SeriesVerdict, seen: set[str]) -> Item | None:
     meaning = _MODALITIES.get(series.modality)
-    modality = Concept(series.modality, "DCM", meaning) if meaning else _OTHER_MODALITY
-    items = [content.code(content.HAS_ACQ_CONTEXT, MODALITY, modality)]
+    items: list[Item] = []
     for finding in series.findings:
         attributes = finding.attributes
         if attributes.sop_instance_uid not in seen:
             seen.add(attributes.sop_instance_uid)
-            items.append(content.image(content.CONTAINS, attributes.sop_class_uid, attributes.sop_instance_uid))
-    return content.container(content.CONTAINS, IMAGE_LIBRARY_GROUP, items) if len(items) > 1 else None
+            items.append(
+                content.image(content.CONTAINS, content.SOURCE, attributes.sop_class_uid, attributes.sop_instance_uid)
+            )
+    if not items:
+        return None
+    if meaning:
+        items.insert(0, content.code(content.HAS_ACQ_CONTEXT, MODALITY, Concept(series.modality, "DCM", meaning)))
+    return content.container(content.CONTAINS, IMAGE_LIBRARY_GROUP, items)
