@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from medfake_pacs.errors import MedfakeError
 from tests.performance import latency, receive, scoring
 from tests.performance.figures import Figure, Results
 from tests.performance.slices import make_slices
 
+_FAILURES = (MedfakeError, OSError, RuntimeError, AssertionError, subprocess.SubprocessError, pytest.fail.Exception)
 PARTS = ("receive", "scoring", "latency")
 
 
@@ -40,9 +42,17 @@ def main() -> int:
         console.print(part, style="bold")
         try:
             results.extend(work[part]())
-        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError, pytest.fail.Exception) as error:
+        except (
+            MedfakeError,
+            OSError,
+            RuntimeError,
+            AssertionError,
+            subprocess.SubprocessError,
+            pytest.fail.Exception,
+        ) as error:
             results.failures.append(f"{part}: {error}")
-    shutil.rmtree(folder, ignore_errors=True)
+    if not results.failures:
+        shutil.rmtree(folder, ignore_errors=True)
     target = options.output / "bench.json"
     results.write(target)
     results.show(console)
