@@ -132,12 +132,11 @@ def test_monochrome_values_are_those_that_pydicom_gives(outcomes: list[Outcome])
 def _pydicom_values(path: Path) -> np.ndarray | None:
     """Return (N, H, W) float32 as pydicom reads it; None for colour, padding and what pydicom can't decode."""
     image = dcmread(path, force=True)
-    if image.PhotometricInterpretation != "MONOCHROME2" or "PixelPaddingValue" in image:
+    if image.get("PhotometricInterpretation") != "MONOCHROME2" or "PixelPaddingValue" in image:
         return None
-    if (
-        image.get("HighBit", image.BitsStored - 1) != image.BitsStored - 1
-        or "PerFrameFunctionalGroupsSequence" in image
-    ):
+    if "BitsStored" not in image or image.get("HighBit", image.BitsStored - 1) != image.BitsStored - 1:
+        return None
+    if "PerFrameFunctionalGroupsSequence" in image:
         return None
     try:
         stored = image.pixel_array
