@@ -32,6 +32,8 @@ EVENT_COLUMNS = (
 FILTER_COLUMNS = ("seq", "occurred_at", "kind", *EVENT_COLUMNS)
 _KIND = re.compile(r"[a-z]+(-[a-z]+)*")
 _KIND_LENGTH = 32
+# Four times what the standard allows in any of these attributes; PostgreSQL can't index what is much longer.
+_COLUMN_LENGTH = 256
 _POSTGRESQL_LOCK = 7_219_332
 _HEAD = sa.select(audit_events.c.seq, audit_events.c.hash).order_by(audit_events.c.seq.desc()).limit(1)
 _INSERT = sa.insert(audit_events)
@@ -64,7 +66,7 @@ def append(connection: sa.Connection, event: AuditEvent, *, occurred_at: float |
     head = connection.execute(_HEAD).first()
     seq, previous_hash = (head.seq + 1, head.hash) if head else (1, GENESIS_HASH)
     row: dict[str, Any] = {"seq": seq, "occurred_at": timestamp(occurred_at), "kind": event.kind}
-    row.update((name, storable(getattr(event, name))) for name in EVENT_COLUMNS)
+    row.update((name, _shortened(storable(getattr(event, name)))) for name in EVENT_COLUMNS)
     row["payload"] = canonical_json(row | {"payload": event.payload})
     row["previous_hash"] = previous_hash
     row["hash"] = chain_hash(previous_hash.encode(), row["payload"].encode())
@@ -81,6 +83,10 @@ def timestamp(seconds: float | None = None) -> str:
     """Return a time (seconds since the epoch; now, unless given) as RFC 3339 text, UTC, microseconds."""
     moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _COLUMN_LENGTH else text[: _COLUMN_LENGTH - 1] + "…"
 
 
 def take_turn(connection: sa.Connection) -> None:

@@ -5,7 +5,7 @@ import getpass
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,8 @@ def run_query(settings: Settings, args: argparse.Namespace) -> int:
             return _UNUSABLE
         _record(engine, "log-read", {"filters": conditions.as_facts(), "format": args.format})
         try:
-            with reading(engine) as connection:
-                WRITERS[args.format](query(connection, conditions), sys.stdout)
+            with reading(engine) as connection, closing(query(connection, conditions)) as rows:
+                WRITERS[args.format](rows, sys.stdout)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough (`| head`); the interpreter must not complain of it at exit.

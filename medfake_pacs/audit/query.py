@@ -1,7 +1,7 @@
 """Ask the log: the filters that auditors use, in order of the sequence number, streamed."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -64,7 +64,7 @@ class AuditRow:
     hash: str
 
 
-def query(connection: sa.Connection, conditions: AuditFilter | None = None) -> Iterator[AuditRow]:
+def query(connection: sa.Connection, conditions: AuditFilter | None = None) -> Generator[AuditRow, None, None]:
     """Yield the rows that meet every condition, in the order in which they were written; memory stays flat."""
     statement = _statement(connection, conditions or AuditFilter())
     with connection.execute(statement, execution_options={"yield_per": _ROWS_PER_FETCH}) as result:

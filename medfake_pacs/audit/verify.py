@@ -131,7 +131,7 @@ def _check_indices(connection: sa.Connection) -> None:
         raise AuditError(f"the database file is damaged: {problem}")
 
 
-def _rows(connection: sa.Connection) -> Generator[dict[str, Any]]:
+def _rows(connection: sa.Connection) -> Generator[dict[str, Any], None, None]:
     """Yield the rows in order of ``seq``, text as the bytes that are stored."""
     columns = [audit_events.c[name] for name in _COLUMNS]
     sqlite = connection.dialect.name == "sqlite"

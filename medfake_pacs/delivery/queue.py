@@ -36,6 +36,7 @@ class DueDelivery:
     destination: str
     attempt: int
     path: Path
+    sha256: str = ""
 
 
 def enqueue(connection: sa.Connection, report: Report, destinations: Sequence[str], now: float) -> None:
@@ -69,7 +70,7 @@ def due(
             deliverable = sa.and_(deliverable, _untried())
         limit = limit if state.state is CircuitState.CLOSED else min(limit, 1)
     query = (
-        sa.select(deliveries, reports.c.path)
+        sa.select(deliveries, reports.c.path, reports.c.sha256)
         .join_from(deliveries, reports, deliveries.c.report_uid == reports.c.sop_instance_uid)
         .where(deliverable)
         .order_by(deliveries.c.next_attempt_at, deliveries.c.delivery_id)
@@ -83,6 +84,7 @@ def due(
             destination=row.destination,
             attempt=row.attempts + 1,
             path=Path(row.path),
+            sha256=row.sha256,
         )
         for row in connection.execute(query)
     ]

@@ -1,9 +1,11 @@
 """Storage SCU: send reports, one association for a batch (PS3.4 Annex B)."""
 
+import hashlib
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -35,7 +37,8 @@ _UNREADABLE = (MedfakeError, OSError, EOFError, InvalidDicomError, ValueError, A
 class OutgoingReport:
     """A report to send: its Part 10 file, and how to have it as Comprehensive SR (88.33).
 
-    ``attempt`` is the number of this attempt at the delivery, from 1.
+    ``attempt`` is the number of this attempt at the delivery, from 1. Where ``sha256`` is given, a file
+    with another digest isn't sent.
     """
 
     delivery_id: int
@@ -43,6 +46,7 @@ class OutgoingReport:
     path: Path
     comprehensive: Callable[[], Dataset]
     attempt: int = 0
+    sha256: str = ""
 
 
 def send_batch(
@@ -96,7 +100,10 @@ def _send_all(
 
 
 def _for_peer(item: OutgoingReport, accepted: set[UID | None]) -> Dataset:
-    dataset = dcmread(item.path)
+    content = item.path.read_bytes()
+    if item.sha256 and hashlib.sha256(content).hexdigest() != item.sha256:
+        raise DeliveryError("the file isn't the one that was written")
+    dataset = dcmread(BytesIO(content))
     if dataset.SOPClassUID in accepted:
         return dataset
     return item.comprehensive()

@@ -68,6 +68,16 @@ def test_text_that_databases_cannot_hold_is_kept_visibly(engine: sa.Engine) -> N
     assert row.patient_id == "A\\x00B\\udcff"
 
 
+def test_a_patient_id_of_any_length_can_be_indexed(engine: sa.Engine) -> None:
+    event = AuditEvent(kind="instance-received", patient_id="".join(map(chr, range(0x4E00, 0x4E00 + 5000))))
+    with transaction(engine) as connection:
+        audit.append(connection, event)
+    assert verify(engine).ok
+    with reading(engine) as connection:
+        [row] = audit.query(connection)
+    assert (len(row.patient_id), row.patient_id[-1]) == (256, "…")
+
+
 def test_four_processes_append_without_a_gap(engine: sa.Engine, url: str) -> None:
     command = [sys.executable, "-c", _APPENDER, url]
     writers = [subprocess.Popen([*command, f"W{number}"], cwd=REPOSITORY) for number in range(4)]

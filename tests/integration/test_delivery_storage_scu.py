@@ -1,5 +1,6 @@
 """Storage SCU against peers that accept, refuse, warn, abort, stay silent or aren't there."""
 
+import hashlib
 import logging
 import socket
 import threading
@@ -196,6 +197,20 @@ def test_one_unreadable_report_does_not_hold_the_others(tmp_path: Path) -> None:
         sent = send_batch(destination(peer.port), "MEDFAKE", items)
     assert [each.succeeded for each in sent] == [False, False, True]
     assert all("the report can't be read" in each.comment for each in sent[:2])
+
+
+def test_a_report_that_was_changed_on_disk_is_not_sent(tmp_path: Path) -> None:
+    item = outgoing(tmp_path)
+    digest = hashlib.sha256(item.path.read_bytes()).hexdigest()
+    with scripted_peer() as peer:
+        [sent] = send_batch(destination(peer.port), "MEDFAKE", [replace(item, sha256=digest)])
+        item.path.write_bytes(item.path.read_bytes().replace(b"SECRET-ID", b"SECRET-IX"))
+        [refused] = send_batch(destination(peer.port), "MEDFAKE", [replace(item, sha256=digest)])
+    assert sent.succeeded
+    assert (refused.succeeded, refused.comment) == (
+        False, "the report can't be read: the file isn't the one that was written",
+    )  # fmt: skip
+    assert len(peer.received) == 1
 
 
 def test_a_report_that_cannot_be_retyped_fails_with_the_reason(tmp_path: Path) -> None:
