@@ -6,9 +6,12 @@ import signal
 import threading
 from collections.abc import Callable
 
+import sqlalchemy as sa
+
 from medfake_pacs import __version__, audit
 from medfake_pacs.config import Settings
-from medfake_pacs.database import open_engine, transaction, upgrade
+from medfake_pacs.database import open_engine, reading, transaction, upgrade
+from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent
 from medfake_pacs.errors import BundleError
 from medfake_pacs.workflows.clock import Clock
@@ -27,6 +30,7 @@ def run(settings: Settings) -> int:
     database = open_engine(settings.database_url)
     upgrade(database)
     context = Context.open(settings, database)
+    _record_configuration(context)
     _record(context, "node-started", {"version": __version__, "configuration_sha256": configuration_digest(settings)})
     engine = Engine(context)
     engine.start()
@@ -65,6 +69,22 @@ def _record(context: Context, kind: str, payload: dict[str, object]) -> None:
             payload={"node": settings.node_id, "role": "worker", **payload},
         )
         audit.append(connection, event)
+
+
+def _record_configuration(context: Context) -> None:
+    """Put the configuration into the log whenever it isn't the one that was in force before."""
+    digest = configuration_digest(context.settings)
+    query = (
+        sa.select(audit_events.c.payload)
+        .where(audit_events.c.kind == "configuration-loaded")
+        .order_by(audit_events.c.seq.desc())
+        .limit(1)
+    )
+    with reading(context.engine) as connection:
+        before = connection.execute(query).scalar_one_or_none()
+    if before is None or digest not in before:
+        facts = {"sha256": digest, "configuration": context.settings.model_dump(mode="json")}
+        _record(context, "configuration-loaded", facts)
 
 
 def _warm_up(context: Context) -> None:

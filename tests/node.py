@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
 import sqlalchemy as sa
 
 from medfake_pacs.database import open_engine, reading
@@ -99,6 +100,8 @@ class NodeProcess:
         return self
 
     def _listens(self, offset: int) -> bool:
+        if self.is_dead():
+            pytest.fail(f"the node ended at once: {self.log_path.read_text(errors='replace')[-2000:]}")
         with self.log_path.open("rb") as log:
             log.seek(offset)
             return b'"event": "listening"' in log.read()
@@ -175,6 +178,19 @@ class NodeProcess:
             timeout_s,
             f"the node to finish {instances_expected} instances ({self.log_path})",
         )
+
+    def peak_memory_bytes(self) -> list[int]:
+        """Return the largest resident size that each living process of the node has had."""
+        peaks = []
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                if os.getpgid(int(status.parent.name)) != self.pid:
+                    continue
+                lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            except (OSError, ValueError):
+                continue
+            peaks.append(int(lines["VmHWM"].split()[0]) * 1024)
+        return peaks
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a `medfake-pacs` command with this node's configuration."""

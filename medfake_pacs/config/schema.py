@@ -271,8 +271,8 @@ class Settings(Section):
 
     @property
     def reports_dir(self) -> Path:
-        """Where reports are kept until they are delivered, and afterwards."""
-        return self.node.state_dir / "reports"
+        """Where reports are kept: in the spool, so that nodes which share it can send one another's."""
+        return self.spool_dir / "reports"
 
     @property
     def cache_dir(self) -> Path:

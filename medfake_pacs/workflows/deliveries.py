@@ -37,8 +37,8 @@ def _send(context: Context, destination: DestinationSettings) -> int:
         OutgoingReport(
             delivery_id=item.delivery_id,
             report_uid=item.report_uid,
-            path=item.path,
-            comprehensive=partial(as_comprehensive, item.path),
+            path=context.settings.spool_dir / item.path,
+            comprehensive=partial(as_comprehensive, context.settings.spool_dir / item.path),
             attempt=item.attempt,
         )
         for item in found

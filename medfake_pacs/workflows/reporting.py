@@ -128,7 +128,7 @@ def _record_report(
                 sop_class_uid=report.sop_class_uid,
                 study_instance_uid=report.study_instance_uid,
                 revision=report.revision,
-                path=str(report.path),
+                path=str(report.path.relative_to(context.settings.spool_dir)),
                 sha256=report.sha256,
                 predecessor_uid=report.predecessor_uid,
                 created_at=now,
