@@ -1,6 +1,7 @@
 """Listen for connections and start an association for each."""
 
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -73,7 +74,16 @@ class ReceiverServer(AssociationServer):
         """Refuse connections from now on; what is open goes on."""
         if self._thread.is_alive():
             super(AssociationServer, self).shutdown()
+        self._take_what_is_queued()
         self.server_close()
+
+    def _take_what_is_queued(self) -> None:
+        """Serve the connections that the kernel has accepted already: closing the port would reset them."""
+        self.socket.settimeout(0)
+        poller = select.poll()
+        poller.register(self.socket, select.POLLIN)
+        while poller.poll(0):
+            self._handle_request_noblock()
 
     @property
     def live(self) -> list[Acceptor]:
