@@ -78,6 +78,9 @@ def _encapsulated_frames(source: Source, syntax: TransferSyntax, module: PixelMo
         where = f" of frame {number}" if module.number_of_frames > 1 else ""
         data = read_frame(source.file, fragments)
         check_codestream(syntax.family, data, module, where)
+        if syntax.plugin == "pyjpegls" and is_cut_off(syntax.family, data):
+            # CharLS can loop for ever behind the end of such a codestream.
+            raise PixelError(f"truncated codestream{where}: it has no end marker")
         try:
             with library_call(f"the {syntax.name} codestream{where} can't be decoded"):
                 values, properties = _decoded(data, syntax, module)

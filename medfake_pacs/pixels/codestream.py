@@ -8,6 +8,7 @@ from medfake_pacs.pixels.header import PixelModule
 
 _SOF_EXCLUDED = (0xC4, 0xC8, 0xCC)
 _JPEG_LS_SOF = 0xF7
+_SOS = 0xDA
 _STANDALONE = (0x01, *range(0xD0, 0xD9))
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _MAX_TILES = 65535
@@ -57,33 +58,39 @@ def is_cut_off(family: str, data: bytes) -> bool:
 def jpeg_frame(data: bytes) -> Frame:
     """Return the frame header of JPEG or JPEG-LS (ISO/IEC 10918-1 B.2.2, ISO/IEC 14495-1 C.2.2).
 
+    Every segment up to the first scan is walked: GDCM takes the process down where it finds no marker between two.
+
     Raises
     ------
     PixelError
-        The codestream has none.
+        The codestream has no frame header, or is damaged before its first scan.
     """
     if data[:2] != b"\xff\xd8":
         raise PixelError("the codestream is not JPEG: no SOI marker")
-    position = 2
+    position, frame = 2, None
     while position + 4 <= len(data):
         if data[position] != 0xFF:
             raise PixelError("the codestream is damaged: no marker where one is due")
         marker = data[position + 1]
+        if marker == _SOS and frame is not None:
+            return frame
         if marker == 0xFF:
             position += 1
         elif marker in _STANDALONE:
             position += 2
-        elif marker == _JPEG_LS_SOF or (0xC0 <= marker <= 0xCF and marker not in _SOF_EXCLUDED):
-            return _sof(data[position + 4 : position + 10])
         else:
+            if marker == _JPEG_LS_SOF or (0xC0 <= marker <= 0xCF and marker not in _SOF_EXCLUDED):
+                frame = _sof(data[position + 4 : position + 10])
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    raise PixelError("truncated codestream: no frame header")
+    raise PixelError("truncated codestream: no frame header and scan")
 
 
 def _sof(segment: bytes) -> Frame:
     if len(segment) < 6:
         raise PixelError("truncated codestream: the frame header is cut off")
     precision, rows, columns, components = struct.unpack(">BHHB", segment)
+    if not 2 <= precision <= 16:
+        raise PixelError(f"the codestream is damaged: {precision} bits per sample")
     return Frame(rows=rows, columns=columns, components=components, precision=precision)
 
 

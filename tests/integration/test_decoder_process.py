@@ -80,6 +80,26 @@ def test_a_hang_ends_at_the_timeout_and_the_next_image_is_decoded(tmp_path: Path
         assert len(list(decoder.open(good)[1])) == 1
 
 
+def test_a_codec_that_aborts_costs_one_image(decoder: DecoderProcess, tmp_path: Path) -> None:
+    """GDCM calls abort() where the JFIF segment claims a major version that it does not know."""
+    name = "CTImage.dcm_JPEGProcess6_8TransferSyntax_1.2.840.10008.1.2.4.53.dcm"
+    good = need_data("dicom_conformance") / "cornerstone3D" / name
+    bad = tmp_path / "bad.dcm"
+    bad.write_bytes(good.read_bytes().replace(b"JFIF\0\1", b"JFIF\0\x80", 1))
+    with pytest.raises(PixelError, match=r"decoder crashed \(SIGABRT\) while decoding"):
+        list(decoder.open(bad)[1])
+    assert len(list(decoder.open(good)[1])) == 1
+
+
+def test_a_codestream_on_which_charls_loops_is_refused_at_once(decoder: DecoderProcess, tmp_path: Path) -> None:
+    good = (need_data("dicom_conformance") / "pydicom" / "JPEGLSNearLossless_16.dcm").read_bytes()
+    damaged = bytearray(good)
+    damaged[704], damaged[729] = 0x7F, 0x00
+    (tmp_path / "loop.dcm").write_bytes(damaged)
+    with pytest.raises(PixelError, match="truncated codestream: it has no end marker"):
+        list(decoder.open(tmp_path / "loop.dcm")[1])
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
 def test_a_crash_is_a_reason_and_the_next_image_is_decoded(tmp_path: Path, number: signal.Signals) -> None:
     good, hang = write(dataset(ramp()), tmp_path / "good.dcm"), tmp_path / "pipe.dcm"
