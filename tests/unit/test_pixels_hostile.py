@@ -165,7 +165,7 @@ def test_jpeg_2000_that_claims_to_be_huge(tmp_path: Path) -> None:
     _refused(tmp_path / "image.dcm", "the codestream has more than 65535 tiles")
 
 
-@pytest.mark.parametrize("cut", [2, 40])
+@pytest.mark.parametrize("cut", [2, 6])
 def test_jpeg_cut_off(tmp_path: Path, cut: int) -> None:
     path = _encapsulated(dataset(ramp("u1")), [_jpeg()[:-cut]], tmp_path / "image.dcm", JPEGBaseline8Bit)
     _refused(path, "truncated codestream: it has no end marker")
