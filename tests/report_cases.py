@@ -165,8 +165,8 @@ def mixed(folder: Path) -> Case:
     uid = ct.StudyInstanceUID
     slices = [save(ct, folder, SOPInstanceUID=f"{ct.SOPInstanceUID}.{n}", InstanceNumber=n) for n in (1, 2, 3)]
     radiograph = save(header(get_testdata_file("693_J2KI.dcm")), folder, StudyInstanceUID=uid, Modality="CR")
-    capture = save(header(two_frames()), folder, StudyInstanceUID=uid)
-    ultrasound = save(header(get_testdata_file("examples_palette.dcm")), folder, StudyInstanceUID=uid)
+    capture = save(header(two_frames()), folder, StudyInstanceUID=uid, SeriesNumber=3)
+    ultrasound = save(header(get_testdata_file("examples_palette.dcm")), folder, StudyInstanceUID=uid, SeriesNumber=4)
     between = "probability 0.500 lies between 0.200 and 0.850"
     conflict = "two objects with this SOP Instance UID have different pixels"
     ct_findings = [

@@ -160,7 +160,7 @@ def _unassessed_group(label: str, series: SeriesVerdict, reason: str, findings: 
 
 def _image_group(label: str, series: SeriesVerdict, finding: ImageFinding, occurrence: int) -> _Group:
     return _Group(
-        name=wording.image_name(label, finding),
+        name=wording.image_name(label, finding, occurrence),
         tracking=("image", finding.attributes.sop_instance_uid, occurrence),
         label=finding.label,
         probability=finding.probability,
@@ -180,7 +180,7 @@ def _region_group(label: str, series: SeriesVerdict, finding: ImageFinding, plac
     number = place[1]
     frame, region = finding.regions[number - 1]
     return _Group(
-        name=wording.region_name(label, finding, number),
+        name=wording.region_name(label, finding, *place),
         tracking=("region", finding.attributes.sop_instance_uid, *place),
         label=finding.label,
         score=region.score,

@@ -62,7 +62,7 @@ def read_subject(paths: Iterable[Path]) -> Subject | None:
     """Read the patient and study attributes from the first source that names a patient.
 
     Attributes are never mixed from two sources: one of them could belong to somebody else. None where no
-    file can be parsed.
+    file has any of them.
     """
     fallback: Subject | None = None
     for path in islice(paths, _MAX_SOURCES_READ):
@@ -82,7 +82,7 @@ def _read_one(path: Path) -> Subject | None:
     for keyword, clean in _CLEANERS.items():
         decoded = charset.decode(raw_value(header, keyword), terms, person_name=keyword in _PERSON_NAMES)
         values[keyword] = clean(decoded)
-    return Subject(values=values, character_set=terms)
+    return Subject(values=values, character_set=terms) if any(values.values()) else None
 
 
 def read_header(path: Path, keywords: Iterable[str]) -> Dataset | None:

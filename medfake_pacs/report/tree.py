@@ -31,13 +31,13 @@ _PROCEDURES = {
     "CT": Concept("25045-6", "LN", "CT unspecified body region"),
     "MR": Concept("25056-3", "LN", "MRI unspecified body region"),
 }
-# CID 29, as far as these modalities make images
+# CID 29, as far as these modalities make images; other images are listed without the modality
 _MODALITIES = {
-    "BI": "Biomagnetic Imaging", "CR": "Computed Radiography", "CT": "Computed Tomography", "DX": "Digital Radiography",
+    "CR": "Computed Radiography", "CT": "Computed Tomography", "DX": "Digital Radiography",
     "ES": "Endoscopy", "GM": "General Microscopy", "IO": "Intra-oral Radiography", "IVUS": "Intravascular Ultrasound",
     "MG": "Mammography", "MR": "Magnetic Resonance", "NM": "Nuclear Medicine", "OP": "Ophthalmic Photography",
     "OPT": "Ophthalmic Tomography", "PT": "Positron emission tomography", "PX": "Panoramic X-Ray",
-    "RF": "Radiofluoroscopy", "RG": "Radiographic imaging", "RTIMAGE": "RT Image", "SM": "Slide Microscopy",
+    "RF": "Radiofluoroscopy", "RG": "Radiographic imaging", "SM": "Slide Microscopy",
     "US": "Ultrasound", "XA": "X-Ray Angiography", "XC": "External-camera Photography",
 }  # fmt: skip
 

@@ -17,16 +17,21 @@ def series_name(label: str, series: SeriesVerdict) -> str:
     return sanitise.text(f"Series {label}: {', '.join(parts)}" if parts else f"Series {label}", _MAX_NAME)
 
 
-def image_name(label: str, finding: ImageFinding) -> str:
-    """Name an image by its number and series: ``Image 45 of series 3``."""
+def image_name(label: str, finding: ImageFinding, occurrence: int = 0) -> str:
+    """Name an image by its number and series: ``Image 45 of series 3``.
+
+    ``occurrence`` counts, from zero, the objects that came under its SOP Instance UID.
+    """
     number = finding.attributes.instance_number
-    return f"Image {'without number' if number is None else number} of series {label}"
+    twin = f", object {occurrence + 1} of the same UID" if occurrence else ""
+    return f"Image {'without number' if number is None else number} of series {label}{twin}"
 
 
-def region_name(label: str, finding: ImageFinding, number: int) -> str:
+def region_name(label: str, finding: ImageFinding, occurrence: int, number: int) -> str:
     """Name a region of an image: ``Region 1 in frame 2 of image 45 of series 3``."""
     frame = f"frame {finding.regions[number - 1][0]} of " if finding.attributes.number_of_frames > 1 else ""
-    return f"Region {number} in {frame}{image_name(label, finding).lower()}"
+    image = image_name(label, finding, occurrence)
+    return f"Region {number} in {frame}{image[0].lower()}{image[1:]}"
 
 
 def is_mentioned(finding: ImageFinding) -> bool:
@@ -87,7 +92,7 @@ def series_comment(series: SeriesVerdict) -> str:
 
 def image_comment(finding: ImageFinding) -> str:
     """Say why an image is named; empty where the codes say it all."""
-    sentences = [_sentence("Reason", finding.reason)]
+    sentences = [] if finding.reason == finding.conflict else [_sentence("Reason", finding.reason)]
     if finding.declared_synthetic:
         sentences.append("The image's header declares its content to be synthetic.")
     sentences.append(_sentence("Conflict", finding.conflict))
@@ -109,9 +114,12 @@ def _counts(findings: Sequence[ImageFinding]) -> list[str]:
         (fake, "assessed as fake"),
         (unsure, "indeterminate"),
         (declared, "declared synthetic in the header"),
-        (conflicts, "received more than once under one UID with different content"),
     ]
-    return [f"{count} {'image' if count == 1 else 'images'} {what}." for count, what in counted if count]
+    sentences = [f"{count} {'image' if count == 1 else 'images'} {what}." for count, what in counted if count]
+    if conflicts:
+        objects = "object" if conflicts == 1 else "objects"
+        sentences.append(f"{conflicts} {objects} received under the SOP Instance UID of a different object.")
+    return sentences
 
 
 def _models(verdict: Verdict) -> str:
