@@ -20,7 +20,7 @@ from medfake_pacs.demo.table import counts, make_console, verdict_table
 from medfake_pacs.demo.waiting import free_port, wait_until
 
 _NOTE = (
-    "The images come from packages of test files, of body parts that the models were not trained for; "
+    "The images come from packages of test files, and not of the body parts that the models were trained for; "
     "what is shown is what the models say of them, right or wrong. The cards in medfake_pacs/models hold the figures."
 )
 

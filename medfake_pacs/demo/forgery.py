@@ -38,12 +38,17 @@ def manipulated_copy(dataset: Dataset, family: str, seed: int) -> Dataset:
         mirror=float(stored.min()) + float(stored.max()) if inverted else None,
     )
     edited = scale.stored(_edited(scale.modality(stored), family, rng), stored)
+    return with_pixels(dataset, edited, f"Manipulated for a demonstration: {family}")
+
+
+def with_pixels(dataset: Dataset, stored: Stored, derivation: str) -> Dataset:
+    """Return a copy with other stored values, uncompressed, with new UIDs, that says how it was derived."""
     copy = deepcopy(dataset)
     copy.StudyInstanceUID, copy.SeriesInstanceUID = generate_uid(), generate_uid()
     copy.ImageType = ["DERIVED", "SECONDARY"]
-    copy.DerivationDescription = f"Manipulated for a demonstration: {family}"
+    copy.DerivationDescription = derivation
     copy.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    copy.set_pixel_data(edited, dataset.PhotometricInterpretation, dataset.BitsStored)
+    copy.set_pixel_data(stored, dataset.PhotometricInterpretation, dataset.BitsStored)
     copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
     return copy
 
