@@ -5,7 +5,7 @@ import argparse
 from medfake_pacs import serve as supervisor
 from medfake_pacs import telemetry
 from medfake_pacs.cli import configuration_path, settings_of
-from medfake_pacs.config import load_settings
+from medfake_pacs.config import Settings, load_settings
 from medfake_pacs.errors import ConfigurationError
 
 
@@ -40,13 +40,25 @@ def check_config(options: argparse.Namespace) -> int:
         return 1
     peers, destinations, routes = len(settings.peers), len(settings.destinations), len(settings.routes)
     print(f"{options.file} is good: {peers} peers, {destinations} destinations, {routes} routes")
-    for note in _notes(settings.peers, settings.destinations, settings.routes):
+    for note in _notes(settings):
         print(f"note: {note}")
     return 0
 
 
-def _notes(peers: tuple[object, ...], destinations: tuple[object, ...], routes: tuple[object, ...]) -> list[str]:
-    """Return what is allowed but leaves the node without a purpose."""
-    notes = [] if peers else ["no [[peers]]: every association is rejected unless accept_unknown_peers is true"]
-    notes += [] if destinations else ["no [[destinations]]: reports are kept, but sent nowhere"]
-    return notes + ([] if routes else ["no [[routes]]: no image is assessed"])
+def _notes(settings: Settings) -> list[str]:
+    """Return what is allowed but probably not meant."""
+    notes = []
+    if not settings.peers and not settings.association.accept_unknown_peers:
+        notes.append("no [[peers]]: every association is rejected")
+    if not settings.destinations:
+        notes.append("no [[destinations]]: reports are kept, but sent nowhere")
+    if not settings.routes:
+        notes.append("no [[routes]]: no image is assessed")
+    notes += [
+        f"destination {item.name!r}: storage_commitment has no effect yet"
+        for item in settings.destinations
+        if item.storage_commitment
+    ]
+    if settings.audit.syslog:
+        notes.append("audit.syslog has no effect yet")
+    return notes

@@ -10,6 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from medfake_pacs import audit
 from medfake_pacs.database import reading
+from medfake_pacs.errors import MedfakeError
 from medfake_pacs.workflows import completion, deliveries, housekeeping, scoring
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.engine import Engine
@@ -117,12 +118,14 @@ class Clock:
                 audit.write_anchor(connection, path)
 
     def _guarded(self, job: Callable[[], object]) -> Callable[[], None]:
-        """Return ``job`` so that a database that is out of reach is logged and the job tried at its next turn."""
+        """Return ``job`` so that what is out of reach or damaged is logged, and the job tried at its next turn."""
 
         def run() -> None:
             try:
                 job()
             except (sa.exc.SQLAlchemyError, OSError) as error:
-                _log.error("a job failed", extra={"job": job.__name__, "error": type(error).__name__})
+                _log.error("a job failed", extra={"job": job.__name__, "reason": type(error).__name__})
+            except MedfakeError as error:
+                _log.error("a job failed", extra={"job": job.__name__, "reason": str(error)})
 
         return run

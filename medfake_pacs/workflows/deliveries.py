@@ -1,12 +1,15 @@
 """Send what is due for one destination; what is due is decided anew each time, from the tables."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from medfake_pacs import crashpoints
 from medfake_pacs.config import DestinationSettings
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.delivery import OutgoingReport, client_context, due, record, send_batch
+from medfake_pacs.entities import Delivery
+from medfake_pacs.errors import DeliveryError
 from medfake_pacs.report import as_comprehensive
 from medfake_pacs.workflows.context import Context
 
@@ -40,13 +43,13 @@ def _send(context: Context, destination: DestinationSettings) -> int:
             path=context.settings.spool_dir / item.path,
             comprehensive=partial(as_comprehensive, context.settings.spool_dir / item.path),
             attempt=item.attempt,
+            sha256=item.sha256,
         )
         for item in found
     ]
     if not items:
         return 0
-    tls = client_context(context.settings.tls) if destination.tls else None
-    outcomes = send_batch(destination, context.settings.node.ae_title, items, tls_context=tls)
+    outcomes = _attempt(context, destination, items)
     crashpoints.reach("delivery.before-record")
     now = time.time()
     with transaction(context.engine) as connection:
@@ -54,6 +57,27 @@ def _send(context: Context, destination: DestinationSettings) -> int:
             record(connection, outcome, destination.retry, now, ae_title=destination.ae_title)
     crashpoints.reach("delivery.after-record")
     return len(outcomes)
+
+
+def _attempt(context: Context, destination: DestinationSettings, items: Sequence[OutgoingReport]) -> list[Delivery]:
+    """Send, or have every item fail with the reason where the node's own TLS files can't be used."""
+    try:
+        tls = client_context(context.settings.tls) if destination.tls else None
+    except DeliveryError as error:
+        return [
+            Delivery(
+                delivery_id=item.delivery_id,
+                report_uid=item.report_uid,
+                destination=destination.name,
+                sop_class_uid="",
+                status=None,
+                succeeded=False,
+                comment=str(error),
+                attempt=item.attempt,
+            )
+            for item in items
+        ]
+    return send_batch(destination, context.settings.node.ae_title, items, tls_context=tls)
 
 
 def destinations_due(context: Context, now: float) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from tests import material
 from tests.integration.conftest import ROUTES
 from tests.node import NodeProcess
 
-KEYS = set("modality model model_sha256 verdict probability_fake images_scored images_total images reason".split())
+KEYS = {"modality", "model", "model_sha256", "verdict", "probability_fake", "images_scored", "images_total", "reason"}
 
 
 @pytest.fixture
