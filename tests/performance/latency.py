@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
+import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 
+from medfake_pacs.demo.forgery import with_pixels
 from medfake_pacs.demo.reading import read_report
 from tests.orthanc import OrthancPeer, running_orthanc
 from tests.performance import memory, peers
@@ -21,6 +24,7 @@ _START_GROUP = "start to listening"
 QUIET_S = 1.0
 _TIMEOUT_S = 600.0
 _RADIOGRAPH = "RG3_UNCR.dcm"
+_PART = (1350, 600, 400)  # top, left, side in pixels
 _AIMS = {"receiver": 150.0, "worker": 2048.0}
 _AIM_OF_START_S = 5.0
 
@@ -47,7 +51,7 @@ send_to = ["orthanc"]
 
 def measure(folder: Path, slices: Sequence[Path], say: Callable[[str], None]) -> list[Figure]:
     """Return the latency for one radiograph and for a CT series, memory afterwards, and start times."""
-    radiograph = Path(str(get_testdata_file(_RADIOGRAPH, download=False)))
+    part, whole = _radiographs(folder)
     with running_orthanc(folder / "orthanc") as orthanc:
         routes = _ROUTES.format(quiet_s=QUIET_S, ae_title=orthanc.ae_title, port=orthanc.dicom_port)
         say("starting the node for the first time")
@@ -55,18 +59,31 @@ def measure(folder: Path, slices: Sequence[Path], say: Callable[[str], None]) ->
             _await_models(folder / "node" / "log")
         with peers.node(folder / "node", extra=routes) as listener:
             _await_models(folder / "node" / "log", times=2)
-            say("one radiograph")
-            one = _latency(orthanc, listener, [radiograph], folder)
+            say("radiographs")
+            small = _latency(orthanc, listener, [part], folder)
+            large = _latency(orthanc, listener, [whole], folder)
             say(f"{len(slices)} CT slices")
             many = _latency(orthanc, listener, slices, folder)
             usages = memory.usage_of_tree(listener.process_id)
     return [
-        *_latencies("1 radiograph of 1760 x 1760", one),
+        *_latencies("1 radiograph of 400 x 400", small),
+        *_latencies("1 radiograph of 1760 x 1760", large),
         *_latencies(f"{len(slices)} CT slices of 512 x 512", many),
         *_memory(usages),
         _start("nothing in the state folder", first.start_s),
         _start("compiled models in the state folder", listener.start_s),
     ]
+
+
+def _radiographs(folder: Path) -> tuple[Path, Path]:
+    """Return a part that the model takes, and the whole radiograph, which may be larger than it takes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole, part = Path(str(get_testdata_file(_RADIOGRAPH, download=False))), folder / "part.dcm"
+    dataset = pydicom.dcmread(whole)
+    top, left, side = _PART
+    pixels = np.ascontiguousarray(dataset.pixel_array[top : top + side, left : left + side])
+    with_pixels(dataset, pixels, "A part").save_as(part, enforce_file_format=True)
+    return part, whole
 
 
 def _await_models(log: Path, times: int = 1) -> None:
@@ -91,7 +108,7 @@ def _latency(orthanc: OrthancPeer, listener: peers.Listener, files: Sequence[Pat
     path = folder / "report.dcm"
     path.write_bytes(orthanc.reports_of(study)[0])
     reading = read_report(path, study)
-    said = f"{reading.verdict} ({reading.reason})" if reading.reason else reading.verdict
+    said = f"{reading.verdict} ({shorten(reading.reason, 60)})" if reading.reason else reading.verdict
     return _Latency(total_s=total, sending_s=sending, said=said)
 
 

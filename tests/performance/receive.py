@@ -7,10 +7,11 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.performance import peers
+from tests.performance import memory, peers
 from tests.performance.figures import Figure
 from tests.performance.peers import Listener
 
@@ -49,32 +50,45 @@ def measure(folder: Path, files: Sequence[Path], repetitions: int, say: Callable
     for associations in (1, 4):
         if associations > 1:
             receivers["node, synced, 2 receivers"] = partial(peers.receivers, count=2)
-        rates: dict[str, list[float]] = {name: [] for name in receivers}
+        runs: dict[str, list[_Run]] = {name: [] for name in receivers}
         for repetition in range(repetitions):
             for name, opener in receivers.items():
                 say(f"{name}, {associations} association(s), repetition {repetition + 1}")
-                rates[name].append(_rate(opener, folder, files, associations))
-        figures += _figures(rates, associations)
+                runs[name].append(_run(opener, folder, files, associations))
+        figures += _figures(runs, associations)
     return figures
 
 
-def _rate(opener: Opener, folder: Path, files: Sequence[Path], associations: int) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One repetition: objects a second, and the receiver's peak memory in MiB where its process is known."""
+
+    rate: float
+    peak_mib: float
+
+
+def _run(opener: Opener, folder: Path, files: Sequence[Path], associations: int) -> _Run:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.sync()
     with opener(folder / "peer") as listener:
         elapsed = send(listener, files, associations)
+        peak = memory.peak_of(memory.usage_of_tree(listener.process_id), "receiver") if listener.process_id else 0.0
     shutil.rmtree(folder, ignore_errors=True)
-    return len(files) / elapsed
+    return _Run(rate=len(files) / elapsed, peak_mib=peak)
 
 
-def _figures(rates: dict[str, list[float]], associations: int) -> list[Figure]:
+def _figures(runs: dict[str, list[_Run]], associations: int) -> list[Figure]:
     group = f"{_GROUP}, {associations} association{'s' if associations > 1 else ''}"
-    medians = {name: statistics.median(samples) for name, samples in rates.items()}
-    figures = [
-        Figure(group=group, name=name, value=medians[name], unit="objects/s", samples=tuple(samples))
-        for name, samples in rates.items()
-    ]
+    medians = {name: statistics.median(run.rate for run in done) for name, done in runs.items()}
+    figures = []
+    for name, done in runs.items():
+        peak = max(run.peak_mib for run in done)
+        note = f"a receiver's peak memory {peak:.0f} MiB" if peak else ""
+        samples = tuple(run.rate for run in done)
+        figures.append(
+            Figure(group=group, name=name, value=medians[name], unit="objects/s", note=note, samples=samples)
+        )
     best = max((name for name in medians if name.startswith("node")), key=medians.__getitem__)
     for other, aim in (("Orthanc, synced", 1.0), ("DCMTK storescp, not synced", 1.0 if associations > 1 else 0.0)):
         ratio = medians[best] / medians[other]
