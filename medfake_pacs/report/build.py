@@ -18,9 +18,9 @@ from medfake_pacs.report import sources as received
 from medfake_pacs.report.document import DocumentIdentity
 from medfake_pacs.report.files import write_durably
 from medfake_pacs.report.groups import GroupBuilder
+from medfake_pacs.report.headers import ascii_value, read_header
 from medfake_pacs.report.settings import ReportSettings
 from medfake_pacs.report.sources import Reference
-from medfake_pacs.report.subject import raw_value, read_header
 from medfake_pacs.report.tree import measurement_report
 from medfake_pacs.report.uids import UUID_ROOT, derive_uid
 
@@ -122,8 +122,7 @@ def _add_references(
     if evidence:
         dataset.CurrentRequestedProcedureEvidenceSequence = evidence
     if predecessor is not None:
-        header = read_header(predecessor.path, ["SeriesInstanceUID"])
-        series = raw_value(header, "SeriesInstanceUID").strip(b" \0").decode() if header is not None else ""
+        series = ascii_value(read_header(predecessor.path, ["SeriesInstanceUID"]), "SeriesInstanceUID")
         reference = Reference(
             series_instance_uid=series or dataset.SeriesInstanceUID,
             sop_class_uid=predecessor.sop_class_uid,

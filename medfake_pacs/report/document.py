@@ -111,12 +111,16 @@ def _coding_scheme(settings: ReportSettings) -> Dataset:
 
 def hierarchical(study_instance_uid: str, references: Iterable[Reference]) -> list[Dataset]:
     """Return the items of a Hierarchical SOP Instance Reference Macro (PS3.3 C.17.2.1): each instance once."""
-    by_series: dict[str, dict[str, Dataset]] = {}
+    by_series: dict[str, list[Dataset]] = {}
+    seen: set[str] = set()
     for reference in references:
+        if reference.sop_instance_uid in seen:
+            continue
+        seen.add(reference.sop_instance_uid)
         item = Dataset()
         _set_uid(item, "ReferencedSOPClassUID", reference.sop_class_uid)
         _set_uid(item, "ReferencedSOPInstanceUID", reference.sop_instance_uid)
-        by_series.setdefault(reference.series_instance_uid, {}).setdefault(reference.sop_instance_uid, item)
+        by_series.setdefault(reference.series_instance_uid, []).append(item)
     if not by_series:
         return []
     study = Dataset()
@@ -125,7 +129,7 @@ def hierarchical(study_instance_uid: str, references: Iterable[Reference]) -> li
     for series_uid, items in by_series.items():
         series = Dataset()
         _set_uid(series, "SeriesInstanceUID", series_uid)
-        series.ReferencedSOPSequence = list(items.values())
+        series.ReferencedSOPSequence = items
         study.ReferencedSeriesSequence.append(series)
     return [study]
 

@@ -1,7 +1,8 @@
 """Encode a content tree in Explicit VR Little Endian (PS3.5 7.1.2, 7.5).
 
-For 400 images with a finding and a region each this takes 0.05 s, where highdicom takes 5 s (it copies and
-re-checks the tree) and nested pydicom data sets 2 s. The rest of the report is pydicom's.
+A report on 400 images with a finding and a region each is made in 0.2 s this way. Nested pydicom data sets
+took 2 s, highdicom 5 s without the regions, because both copy and re-check the tree. What surrounds the
+tree is pydicom's.
 """
 
 import struct

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from medfake_pacs.entities import SeriesVerdict, Verdict
 from medfake_pacs.report import sanitise
-from medfake_pacs.report.subject import Subject, raw_value, read_header, read_subject
+from medfake_pacs.report.headers import ascii_value, read_header
+from medfake_pacs.report.subject import Subject, read_subject
 
 _NUMBER = re.compile(r"[+-]?\d{1,12}")
 
@@ -41,8 +42,7 @@ def series_label(ordinal: int, series: SeriesVerdict, sources: Mapping[str, Path
     """Return the Series Number that viewers show, or the place in this report where there is none."""
     uids = (finding.attributes.sop_instance_uid for finding in series.findings)
     path = next((sources[uid] for uid in uids if uid in sources), None)
-    header = read_header(path, ["SeriesNumber"]) if path else None
-    number = raw_value(header, "SeriesNumber").strip(b" \0").decode("ascii", "replace") if header is not None else ""
+    number = ascii_value(read_header(path, ["SeriesNumber"]), "SeriesNumber") if path else ""
     return number if _NUMBER.fullmatch(number) else f"#{ordinal}"
 
 
@@ -63,12 +63,7 @@ def references(verdict: Verdict, sources: Mapping[str, Path]) -> Iterator[Refere
 
 def _reference(sop_instance_uid: str, path: Path) -> Reference | None:
     header = read_header(path, ["SOPClassUID", "SeriesInstanceUID"])
-    if header is None:
-        return None
-    series, sop_class = (
-        raw_value(header, keyword).strip(b" \0").decode("ascii", "replace")
-        for keyword in ("SeriesInstanceUID", "SOPClassUID")
-    )
+    series, sop_class = (ascii_value(header, keyword) for keyword in ("SeriesInstanceUID", "SOPClassUID"))
     if not series or not sop_class:
         return None
     return Reference(series_instance_uid=series, sop_class_uid=sop_class, sop_instance_uid=sop_instance_uid)

@@ -188,6 +188,14 @@ def test_two_objects_of_one_uid_are_told_apart_and_referred_to_once(tmp_path: Pa
     assert len(listed) == len(set(listed)) == 6
 
 
+def test_one_uid_in_two_series_is_listed_once(tmp_path: Path) -> None:
+    first = finding(small_ct(), REAL)
+    second = replace(first, attributes=replace(first.attributes, series_instance_uid="1.2.3"), conflict="other pixels")
+    made = case([], study([series([each], report_cases.CHEST_CT) for each in (first, second)]))
+    report = dcmread(made.report(tmp_path).path)
+    assert list(evidence(report)) == [(first.attributes.series_instance_uid, first.attributes.sop_instance_uid)]
+
+
 def test_declared_synthetic_is_a_finding_of_its_own(tmp_path: Path) -> None:
     mixed = dcmread(report_cases.mixed(tmp_path / "sources").report(tmp_path).path)
     for name in ("Study", "Series 2: CR, 5/5mm Plain", "Image 21 of series 2"):

@@ -2,20 +2,24 @@
 
 import string
 import struct
+import tracemalloc
 import warnings
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset, dcmread, dcmwrite
+from pydicom import Dataset, dcmread
 from pydicom.charset import python_encoding
+from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from medfake_pacs.entities import ImageFinding, VerdictLabel
 from medfake_pacs.report import ReportSettings, sanitise
@@ -36,13 +40,18 @@ _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID
 _VRS = ("AE", "CS", "DA", "IS", "LO", "PN", "SH", "SQ", "TM", "UI", "UN", "US", "FD", "UT")
 
 
+def _deflate(data_set: bytes) -> bytes:
+    deflater = zlib.compressobj(level=1, wbits=-zlib.MAX_WBITS)
+    return deflater.compress(data_set) + deflater.flush()
+
+
 def source(folder: Path, attributes: dict[str, tuple[str, bytes]]) -> Path:
     """Write a Part 10 file with these raw values, each as VR and bytes: what a sender may put on the wire."""
     dataset = dcmread(small_ct(), stop_before_pixels=True)
     raw = {Tag(keyword): (dataset[keyword].VR, str(dataset[keyword].value).encode()) for keyword in _UIDS}
     raw |= {Tag(keyword): value for keyword, value in attributes.items()}
-    buffer = BytesIO()
-    dcmwrite(buffer, _only_meta(dataset), enforce_file_format=True)
+    buffer = BytesIO(_file_meta(ExplicitVRLittleEndian))
+    buffer.seek(0, SEEK_END)
     for tag, (vr, value) in sorted(raw.items()):
         padded = value + b"\0" * (len(value) % 2)
         long = vr in ("SQ", "UN", "UT")
@@ -53,11 +62,12 @@ def source(folder: Path, attributes: dict[str, tuple[str, bytes]]) -> Path:
     return path
 
 
-def _only_meta(dataset: Dataset) -> Dataset:
-    empty = Dataset()
-    empty.file_meta = dataset.file_meta
-    empty.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return empty
+def _file_meta(transfer_syntax: UID) -> bytes:
+    meta = dcmread(small_ct(), stop_before_pixels=True).file_meta
+    meta.TransferSyntaxUID = transfer_syntax
+    buffer = BytesIO()
+    write_file_meta_info(buffer, meta)
+    return bytes(128) + b"DICM" + buffer.getvalue()
 
 
 def reported(folder: Path, **attributes: bytes) -> Dataset:
@@ -198,6 +208,48 @@ def test_names_of_the_site_may_be_anything(tmp_path: Path) -> None:
     assert report.DeviceSerialNumber == "unknown"
 
 
+_PATIENT_ID = struct.pack("<HH2sH", 0x0010, 0x0020, b"LO", 4) + b"P1  "
+
+
+def _bomb() -> bytes:
+    return struct.pack("<HH2sHL", 0x0009, 0x1000, b"UN", 0, 100 * 2**20) + bytes(100 * 2**20) + _PATIENT_ID
+
+
+def _lying_length() -> bytes:
+    return struct.pack("<HH2sHL", 0x0010, 0x0010, b"UT", 0, 0xFFFFFFF0) + b"Name"
+
+
+def _deep_sequences() -> bytes:
+    sequence = struct.pack("<HH2sHL", 0x0009, 0x1000, b"SQ", 0, 0xFFFFFFFF)
+    return sequence + 5000 * (struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF) + sequence) + _PATIENT_ID
+
+
+@pytest.mark.parametrize(
+    ("transfer_syntax", "data_set", "patient_id"),
+    [
+        (DeflatedExplicitVRLittleEndian, lambda: _deflate(_PATIENT_ID), "P1"),
+        (DeflatedExplicitVRLittleEndian, lambda: _deflate(_bomb()), "recorded"),
+        (ExplicitVRLittleEndian, _bomb, "P1"),
+        (ExplicitVRLittleEndian, _lying_length, "recorded"),
+        (ExplicitVRLittleEndian, _deep_sequences, "recorded"),
+    ],
+    ids=["deflated", "bomb", "long value", "lying length", "deep sequences"],
+)
+def test_a_hostile_file_costs_little_memory(
+    tmp_path: Path, transfer_syntax: UID, data_set: Callable[[], bytes], patient_id: str
+) -> None:
+    path = tmp_path / "source.dcm"
+    path.write_bytes(_file_meta(transfer_syntax) + data_set())
+    found = _with(finding(small_ct(), VerdictLabel.REAL), patient_id="recorded")
+    made = case([], study([series([found], report_cases.KNEE_XR)]))
+    tracemalloc.start()
+    written = made.report(tmp_path, sources={found.attributes.sop_instance_uid: path})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert dcmread(written.path).PatientID == patient_id
+    assert peak < 64 * 2**20
+
+
 _BYTES = st.one_of(
     st.binary(max_size=80),
     st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace")),
@@ -209,7 +261,7 @@ _CHARSETS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.dictionaries(st.sampled_from(_ATTRIBUTES), st.tuples(st.sampled_from(_VRS), _BYTES)),
     declared=_CHARSETS,
