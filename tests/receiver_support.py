@@ -114,26 +114,37 @@ class Receiver:
 
 
 @contextmanager
-def running_receiver(
+def started_receiver(
     config: Path, *, index: int = 0, environment: Mapping[str, str] | None = None
 ) -> Iterator[Receiver]:
-    """Start a receiver and wait until it listens; kill it at the end if it still runs."""
+    """Start a receiver; kill it at the end if it still runs."""
     log = config.parent / f"receiver-{index}-{len(list(config.parent.glob('receiver-*.log')))}.log"
     command = [sys.executable, "-m", "medfake_pacs.receiver", "--config", str(config), "--index", str(index)]
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, stderr=stream, stdout=stream, env={**os.environ, **(environment or {})}
         )
-    receiver = Receiver(config, process, log)
     try:
-        wait_for(
-            lambda: receiver.has_logged("listening") or process.poll() is not None, START_S, "the receiver to listen"
-        )
-        yield receiver
+        yield Receiver(config, process, log)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait(10)
+
+
+@contextmanager
+def running_receiver(
+    config: Path, *, index: int = 0, environment: Mapping[str, str] | None = None
+) -> Iterator[Receiver]:
+    """Start a receiver and wait until it listens; kill it at the end if it still runs."""
+    with started_receiver(config, index=index, environment=environment) as receiver:
+        wait_for(
+            lambda: receiver.has_logged("listening") or receiver.process.poll() is not None,
+            START_S,
+            "the receiver to listen",
+        )
+        assert receiver.process.poll() is None, receiver.log.read_text()
+        yield receiver
 
 
 def ct_image(*, rows: int = 64, study: str = "", sop_instance_uid: str = "", fill: int = 0, **values: Any) -> Dataset:
@@ -187,22 +198,29 @@ def association(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     contexts = [build_context(uid, list(syntaxes)) for uid in sop_classes]
     assoc = ae.associate(host, port, ae_title=called, contexts=contexts, tls_args=(tls, host) if tls else None)
+    # pynetdicom forgets to close a socket whose peer has gone.
+    connection = assoc.dul.socket.socket if assoc.dul.socket else None
     try:
         yield assoc
     finally:
-        if assoc.is_established:
+        if assoc.is_established and assoc.dul.is_alive():
             assoc.release()
         # Its thread runs only where the association was accepted.
         if assoc.ident is not None:
             assoc.join(10)
+        if connection is not None:
+            connection.close()
 
 
 def store(port: int, *datasets: Dataset, **options: Any) -> list[int | None]:
-    """Send the data sets on one association; return each status, None where none came."""
+    """Send the data sets on one association; return each status, None from where no answer came."""
     sop_classes = sorted({str(dataset.SOPClassUID) for dataset in datasets})
+    statuses: list[int | None] = []
     with association(port, sop_classes=sop_classes, **options) as assoc:
-        assert assoc.is_established
-        return [assoc.send_c_store(dataset).get("Status") if assoc.is_established else None for dataset in datasets]
+        for dataset in datasets:
+            lost = not assoc.is_established or not assoc.dul.is_alive() or statuses[-1:] == [None]
+            statuses.append(None if lost else assoc.send_c_store(dataset).get("Status"))
+    return statuses
 
 
 def associate_request(calling: str, called: str, sop_class: str = CTImageStorage) -> bytes:

@@ -6,6 +6,7 @@ object that can't be identified is refused.
 
 import math
 import re
+import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO, cast
 from pydicom.config import IGNORE
 from pydicom.config import settings as pydicom_settings
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
@@ -77,14 +79,24 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
             return _attributes(_header(file, UID(transfer_syntax_uid)), transfer_syntax_uid)
     # What a parser raises on a stranger's bytes can't be listed; a text of the value would be patient data.
     except (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError,
-            TypeError, ValueError, zlib.error) as error:  # fmt: skip
+            TypeError, ValueError, struct.error, zlib.error) as error:  # fmt: skip
         raise CannotUnderstandError("the data set can't be parsed") from error
 
 
 def read_file_meta(path: Path) -> tuple[FileMetaDataset, int]:
-    """Return the File Meta Information of ``path`` and the offset in bytes at which its data set starts."""
-    meta = read_file_meta_info(path)
-    return meta, 144 + int(meta.FileMetaInformationGroupLength)
+    """Return the File Meta Information of ``path`` and the offset in bytes at which its data set starts.
+
+    Raises
+    ------
+    CannotUnderstandError
+        If the file has none; an ``OSError`` of the filesystem comes through.
+    """
+    try:
+        meta = read_file_meta_info(path)
+        return meta, 144 + int(meta.FileMetaInformationGroupLength)
+    except (InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError,
+            ValueError, struct.error) as error:  # fmt: skip
+        raise CannotUnderstandError("there is no File Meta Information") from error
 
 
 def _header(file: BinaryIO, transfer_syntax: UID) -> Dataset:

@@ -160,7 +160,7 @@ class Spool:
                 raise CannotUnderstandError("its content isn't what its name says")
             syntax = str(meta.TransferSyntaxUID)
             attributes = read_attributes(path, data_set_offset=offset, transfer_syntax_uid=syntax)
-        except (OSError, AttributeError, EOFError, LookupError, ValueError, CannotUnderstandError) as error:
+        except (OSError, AttributeError, CannotUnderstandError) as error:
             _LOGGER.error("object set aside", extra={"file": path.name, "reason": type(error).__name__})
             path.rename(path.with_suffix(".damaged"))
             return None

@@ -15,7 +15,6 @@ from tests.receiver_support import (
     CALLING,
     Receiver,
     assert_spool_is_sound,
-    association,
     audit_rows,
     ct_image,
     data_set_bytes,
@@ -45,11 +44,6 @@ POINTS = {
 }
 
 
-def _statuses(receiver: Receiver, images: list[Dataset]) -> list[int | None]:
-    with association(receiver.port) as assoc:
-        return [assoc.send_c_store(image).get("Status") if assoc.is_established else None for image in images]
-
-
 def _assert_log_is_whole(receiver: Receiver) -> None:
     engine = open_engine(receiver.settings.database_url)
     with engine.connect() as connection:
@@ -62,16 +56,19 @@ def _assert_log_is_whole(receiver: Receiver) -> None:
 def test_what_was_answered_with_success_survives(tmp_path: Path, database_url: str, point: str) -> None:
     config = write_config(tmp_path, database_url)
     early, late = [ct_image() for _ in range(2)], [ct_image() for _ in range(2)]
-    with running_receiver(config) as receiver:
-        assert _statuses(receiver, early) == [SUCCESS] * 2
-        receiver.kill()
-
-    crash = {"MEDFAKE_CRASH_POINT": point, "MEDFAKE_CRASH_MARKER": str(tmp_path / "marker")}
+    marker = tmp_path / "marker"
+    # While the marker is there the point doesn't fire.
+    marker.touch()
+    crash = {"MEDFAKE_CRASH_POINT": point, "MEDFAKE_CRASH_MARKER": str(marker)}
     with running_receiver(config, environment=crash) as receiver:
-        answers = _statuses(receiver, late)
+        assert store(receiver.port, *early) == [SUCCESS] * 2
+        closed = sa.select(associations).where(associations.c.closed_at.is_not(None))
+        wait_for(lambda: rows(receiver.settings, closed), 10, "the first association to be closed")
+        marker.unlink()
+        answers = store(receiver.port, *late)
         wait_for(lambda: receiver.process.poll() is not None, 20, f"the receiver to die at {point}")
         assert receiver.process.returncode == -9
-    assert (tmp_path / "marker").exists()
+    assert marker.exists()
 
     with running_receiver(config) as receiver:
         _assert_recovered(receiver, early, late, answers, POINTS[point])

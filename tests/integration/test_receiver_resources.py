@@ -34,6 +34,7 @@ from tests.receiver_support import (
     rejection,
     rows,
     running_receiver,
+    started_receiver,
     store,
     write_config,
 )
@@ -325,7 +326,7 @@ def test_two_receivers_share_a_port_a_spool_and_a_database(tmp_path: Path, datab
 def test_a_taken_port_is_said_and_ends_the_process(shared_receiver: Receiver, tmp_path: Path) -> None:
     config = write_config(tmp_path)
     config.write_text(config.read_text().replace(f"port = {_port(config)}", f"port = {shared_receiver.port}"))
-    with running_receiver(config) as receiver:
+    with started_receiver(config) as receiver:
         assert receiver.process.wait(20) == 1
         assert any("Address already in use" in event.get("reason", "") for event in receiver.events())
 
