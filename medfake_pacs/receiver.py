@@ -53,6 +53,7 @@ def run(settings: Settings, *, index: int = 0) -> int:
     """
     # pydicom's warnings quote values, which are patient data.
     warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     stop = threading.Event()
     _stop_on_signals(stop)
     try:

@@ -56,7 +56,8 @@ class _Bounded:
         """Return ``size`` bytes or fewer at the end of the file."""
         self._left -= size if size >= 0 else _READ_BYTES + 1
         if self._left < 0:
-            raise EOFError("the header is too long")
+            # Not an EOFError: pydicom takes that for the end of a sequence.
+            raise CannotUnderstandError("the header is too long")
         return self._file.read(size)
 
 
