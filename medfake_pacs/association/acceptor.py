@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import threading
+import traceback
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -97,8 +98,11 @@ class Acceptor(Association):
             self._started_dul = True
             self._dul_ready.wait()
             self._serve()
-        except OSError:
-            _LOGGER.info("connection without an association")
+        except OSError as error:
+            _LOGGER.info("connection without an association", extra={"reason": type(error).__name__})
+        except Exception as error:  # noqa: BLE001 - a thread's outermost boundary; the text could hold what was sent
+            where = traceback.format_tb(error.__traceback__)
+            _LOGGER.error("association broken", extra={"reason": type(error).__name__, "traceback": where})
         finally:
             self._close()
 
@@ -230,6 +234,7 @@ class Acceptor(Association):
             if self._started_dul:
                 self.dul.join()
             connection.close()
+        self.dul.wakeup.close()
         self._handlers = {}
 
 

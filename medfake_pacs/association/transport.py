@@ -67,10 +67,11 @@ class Wakeup:
             os.eventfd_read(self._descriptor)
 
     def close(self) -> None:
-        """Give the file descriptor back."""
+        """Give the file descriptor back; may be called twice."""
         with self._lock:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
 class WakingQueue(queue.Queue[Any]):
@@ -163,15 +164,15 @@ class Reactor(DULServiceProvider):
         self.daemon = True
         self._max_pdu_bytes = max_pdu_bytes
         self._notify = notify
-        self._wakeup = Wakeup()
+        self.wakeup = Wakeup()
         self._buffer = bytearray()
-        self.to_provider_queue = WakingQueue(self._wakeup.set)
+        self.to_provider_queue = WakingQueue(self.wakeup.set)
         self.to_user_queue = WakingQueue(notify)
 
     def kill_dul(self) -> None:
         """Stop the reactor."""
         super().kill_dul()
-        self._wakeup.set()
+        self.wakeup.set()
 
     def stop_dul(self) -> bool:
         """Stop the reactor if its association is over, and wait until it has ended."""
@@ -194,7 +195,7 @@ class Reactor(DULServiceProvider):
             _LOGGER.error("association broken", extra={"reason": type(error).__name__, "traceback": where})
             self._abort_at_once()
         finally:
-            self._wakeup.close()
+            self.wakeup.close()
             # Whoever still waits for a primitive gets none, at once.
             self.to_user_queue.put(None)
 
@@ -212,13 +213,13 @@ class Reactor(DULServiceProvider):
 
     def _wait(self) -> None:
         poller = select.poll()
-        poller.register(self._wakeup, select.POLLIN)
+        poller.register(self.wakeup, select.POLLIN)
         sock = self.socket.socket if self.socket else None
         if sock is not None and sock.fileno() >= 0:
             poller.register(sock, select.POLLIN)
         wait_s = min(max(self.artim_timer.remaining, 0.01), _LONGEST_WAIT_S)
         poller.poll(wait_s * 1000)
-        self._wakeup.clear()
+        self.wakeup.clear()
 
     def _abort_at_once(self) -> None:
         pdu = A_ABORT_RQ()

@@ -148,9 +148,11 @@ class Spool:
 
         Its time of reception, its association and its sender are those that its file says.
         """
-        for path in sorted(self._objects.glob(f"??/*{_SUFFIX}")):
-            if path.stem not in known and (spooled := self._adopt(path)):
-                yield spooled
+        for folder in sorted(self._objects.iterdir()):
+            names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX)]
+            for name in sorted(names):
+                if name.removesuffix(_SUFFIX) not in known and (spooled := self._adopt(folder / name)):
+                    yield spooled
 
     def _adopt(self, path: Path) -> SpooledInstance | None:
         try:

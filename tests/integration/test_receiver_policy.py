@@ -15,6 +15,7 @@ from tests.receiver_support import (
     Receiver,
     association,
     audit_rows,
+    connect,
     ct_image,
     rejection,
     running_receiver,
@@ -171,3 +172,9 @@ def test_tls_asks_for_a_certificate_and_judges_its_subject(tmp_path: Path, certi
         for context in (_client(certificates), None):
             with pytest.raises(OSError, match=r"."):
                 rejection(receiver.port, tls=context)
+        descriptors = Path(f"/proc/{receiver.process.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        for _ in range(20):
+            with connect(receiver.port) as connection:
+                connection.sendall(b"no handshake at all")
+        wait_for(lambda: len(list(descriptors.iterdir())) <= before + 4, 20, "failed handshakes to leave nothing")

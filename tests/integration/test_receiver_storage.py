@@ -290,7 +290,7 @@ def test_the_association_goes_on_after_a_refusal(sqlite_receiver: Receiver) -> N
 
 
 def test_nothing_of_the_patient_reaches_the_log(sqlite_receiver: Receiver) -> None:
-    image = ct_image(PatientName="Geheim^Petra", PatientID="SECRET-ID", StudyDate="nonsense")
+    image = ct_image(PatientName="Geheim^Petra", PatientID="SECRET-ID" * 10, StudyDescription="Geheim" * 50)
     assert store(sqlite_receiver.port, image) == [SUCCESS]
     with association(sqlite_receiver.port) as assoc:
         _send_raw(assoc, ct_image(PatientName="Geheim^Petra"), {"StudyInstanceUID": "Geheim"})
