@@ -85,20 +85,25 @@ def save(datasets: list[Dataset], folder: Path) -> list[Path]:
     return paths
 
 
-def associate(port: int, datasets: list[Dataset], *, calling: str = "PACS1", called: str = "MEDFAKE") -> Association:
+def associate(
+    port: int, datasets: list[Dataset], *, calling: str = "PACS1", called: str = "MEDFAKE", timeout_s: float = 30
+) -> Association:
     """Return an association on which these can be sent; it may turn out not to be established."""
     ae = AE(ae_title=calling)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+    # When the peer dies, pynetdicom notices after its DIMSE timeout only.
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     contexts = {(item.SOPClassUID, item.file_meta.TransferSyntaxUID) for item in datasets}
     for sop_class, syntax in sorted(contexts):
         ae.add_requested_context(sop_class, syntax)
     return ae.associate("127.0.0.1", port, ae_title=called)
 
 
-def send(port: int, datasets: list[Dataset], *, calling: str = "PACS1", called: str = "MEDFAKE") -> list[int | None]:
+def send(
+    port: int, datasets: list[Dataset], *, calling: str = "PACS1", called: str = "MEDFAKE", timeout_s: float = 30
+) -> list[int | None]:
     """Send by one association and return each one's status; None where no answer came."""
     statuses: list[int | None] = []
-    association = associate(port, datasets, calling=calling, called=called)
+    association = associate(port, datasets, calling=calling, called=called, timeout_s=timeout_s)
     for dataset in datasets:
         if not association.is_established:
             statuses.append(None)

@@ -58,6 +58,9 @@ EVERYTHING = (
 )
 CASES = [(point, "process") for point in (*RECEIVER, *WORKER)] + [(point, "group") for point in EVERYTHING]
 IMAGES = 3
+SEND_TIMEOUT_S = 5.0
+# The sender's pynetdicom drops its socket unclosed when the peer dies.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed <socket:pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,7 @@ def test_nothing_is_lost_or_doubled(
 
 
 def _send_once(node: NodeProcess, series: list[Dataset]) -> list[Dataset]:
-    statuses = material.send(node.port, series)
+    statuses = material.send(node.port, series, timeout_s=SEND_TIMEOUT_S)
     return [item for item, status in zip(series, statuses, strict=True) if status != 0]
 
 
