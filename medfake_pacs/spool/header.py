@@ -28,6 +28,7 @@ _UID = re.compile(r"[0-9][0-9.]{0,63}")
 _LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 # Of a deflated object only the beginning is inflated: nothing that is read comes after 4 MiB.
 _INFLATED_BYTES = 4 * 2**20
+_BEGINNING_BYTES = 65_536
 _VALUE_BYTES = 4096
 # Values that aren't asked for are skipped, but sequences of undefined length have to be read.
 _READ_BYTES = 32 * 2**20
@@ -41,6 +42,11 @@ _KEYWORDS = (
 )  # fmt: skip
 _TAGS = tuple(Tag(keyword) for keyword in _KEYWORDS)
 _LAST_TAG = 0x00282110
+# What a parser raises on a stranger's bytes; its texts hold values, which are patient data.
+_UNREADABLE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RecursionError,
+    TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 class _Bounded:
@@ -74,14 +80,15 @@ def read_attributes(path: Path, *, data_set_offset: int, transfer_syntax_uid: st
     CannotUnderstandError
         If it can't be parsed, or lacks one of its four identifying UIDs or has a malformed one.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(data_set_offset)
+    with path.open("rb") as file:
+        file.seek(data_set_offset)
+        try:
             return _attributes(_header(file, UID(transfer_syntax_uid)), transfer_syntax_uid)
-    # What a parser raises on a stranger's bytes can't be listed; a text of the value would be patient data.
-    except (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError,
-            TypeError, ValueError, struct.error, zlib.error) as error:  # fmt: skip
-        raise CannotUnderstandError("the data set can't be parsed") from error
+        except _UNREADABLE as error:
+            # The disk's errors have a number, pydicom's "no tag to read" has none.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise CannotUnderstandError("the data set can't be parsed") from error
 
 
 def read_file_meta(path: Path) -> tuple[FileMetaDataset, int]:
@@ -95,22 +102,48 @@ def read_file_meta(path: Path) -> tuple[FileMetaDataset, int]:
     try:
         meta = read_file_meta_info(path)
         return meta, 144 + int(meta.FileMetaInformationGroupLength)
-    except (InvalidDicomError, ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError,
-            ValueError, struct.error) as error:  # fmt: skip
+    except (InvalidDicomError, *_UNREADABLE) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise CannotUnderstandError("there is no File Meta Information") from error
 
 
 def _header(file: BinaryIO, transfer_syntax: UID) -> Dataset:
     if transfer_syntax == DeflatedExplicitVRLittleEndian:
-        file = BytesIO(_inflated_beginning(file))
-    return read_dataset(
-        cast(BinaryIO, _Bounded(file)),
+        return _parsed(BytesIO(_inflated_beginning(file)), transfer_syntax)[0]
+    start = file.tell()
+    # Nearly every header ends within its first bytes, and memory is read faster than a file.
+    beginning = file.read(_BEGINNING_BYTES)
+    if len(beginning) < _BEGINNING_BYTES:
+        return _parsed(BytesIO(beginning), transfer_syntax)[0]
+    try:
+        header, complete = _parsed(BytesIO(beginning), transfer_syntax)
+    except _UNREADABLE:
+        complete = False
+    if not complete:
+        file.seek(start)
+        header, _ = _parsed(cast(BinaryIO, _Bounded(file)), transfer_syntax)
+    return header
+
+
+def _parsed(file: BinaryIO, transfer_syntax: UID) -> tuple[Dataset, bool]:
+    """Return what was read, and whether the end of the header was seen."""
+    last = 0
+
+    def is_beyond(tag: int, _representation: str | None, _length: int) -> bool:
+        nonlocal last
+        last = tag
+        return tag > _LAST_TAG
+
+    header = read_dataset(
+        file,
         transfer_syntax.is_implicit_VR,
         transfer_syntax.is_little_endian,
-        stop_when=lambda tag, _vr, _length: tag > _LAST_TAG,
+        stop_when=is_beyond,
         defer_size=_VALUE_BYTES,
         specific_tags=list(_TAGS),
     )
+    return header, last > _LAST_TAG
 
 
 def _inflated_beginning(file: BinaryIO) -> bytes:

@@ -54,11 +54,6 @@ class IncomingObject:
         self._digest.update(fragment)
         self.size_bytes += len(fragment)
 
-    def sync(self) -> None:
-        """Bring the file's bytes to the disk and close it; an ``OSError`` of the filesystem comes through."""
-        os.fsync(self._descriptor)
-        self._close()
-
     def discard(self) -> None:
         """Close the file and remove it, if it is still there."""
         self._close()

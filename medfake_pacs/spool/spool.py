@@ -1,5 +1,6 @@
 """Make received objects durable, name them by their content, and find them again after a crash."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from medfake_pacs import crashpoints
-from medfake_pacs.entities import ImageAttributes, Peer, ReceivedInstance, SpooledInstance
+from medfake_pacs.entities import Peer, ReceivedInstance, SpooledInstance
 from medfake_pacs.errors import CannotUnderstandError, OutOfResourcesError, SopClassMismatchError
 from medfake_pacs.spool import file_meta
 from medfake_pacs.spool.header import configure_reading, read_attributes, read_file_meta
@@ -18,6 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 _SUFFIX = ".dcm"
 _BLOCK_BYTES = 2**20
 _SYNCERS = 32
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Spool:
@@ -76,7 +78,7 @@ class Spool:
             raise OutOfResourcesError("the spool can't be written") from error
 
     def keep(self, received: ReceivedInstance, incoming: IncomingObject | None = None) -> SpooledInstance:
-        """Make an object durable: fsync, check, rename by content, fsync of the folders.
+        """Make an object durable: check it, name it by its content, bring it and its folder to the disk.
 
         ``incoming`` is the object that was written to ``received.path``, with its digest known already;
         without it the file is read once more. Whatever happens, ``received.path`` is gone afterwards.
@@ -101,21 +103,14 @@ class Spool:
                 received.path.unlink(missing_ok=True)
 
     def _keep(self, received: ReceivedInstance, incoming: IncomingObject | None) -> SpooledInstance:
-        crashpoints.reach("receiver.before-fsync")
         if incoming is None:
-            _sync_file(received.path)
             offset = read_file_meta(received.path)[1]
             digest, size = _digest(received.path, offset)
-            attributes = _read(received, offset)
         else:
             offset, digest, size = incoming.data_set_offset, incoming.content_sha256, incoming.size_bytes
-            # The disk works while the header is read: each takes about a millisecond.
-            synced = self._syncers.submit(incoming.sync)
-            try:
-                attributes = _read(received, offset)
-            finally:
-                synced.result()
-        crashpoints.reach("receiver.after-fsync")
+        attributes = read_attributes(
+            received.path, data_set_offset=offset, transfer_syntax_uid=received.transfer_syntax_uid
+        )
         if attributes.sop_instance_uid != received.sop_instance_uid:
             raise SopClassMismatchError("the data set has another SOP Instance UID than the request")
         if attributes.sop_class_uid != received.sop_class_uid:
@@ -125,17 +120,30 @@ class Spool:
             transfer_syntax_uid=received.transfer_syntax_uid,
             content_sha256=digest,
             size_bytes=size,
-            path=self._move(received.path, digest),
+            path=self._place(received.path, digest),
             peer=received.peer,
             received_at=received.received_at,
         )
 
-    def _move(self, source: Path, digest: str) -> Path:
+    def _place(self, source: Path, digest: str) -> Path:
+        """Give the object its name, and bring its bytes and its name to the disk together.
+
+        The two go to the disk at once because then a journal commits once: one after the other took two
+        to three times as long. A name whose bytes a power cut took away was never answered with Success;
+        ``adopt`` tells it by its digest. A name that exists is never given again: its bytes may be
+        durable, and those of ``source`` aren't yet.
+        """
         folder = self._objects / digest[:2]
         target = folder / f"{digest}{_SUFFIX}"
-        source.rename(target)
+        crashpoints.reach("receiver.before-fsync")
+        _link(source, target)
         crashpoints.reach("receiver.after-rename")
-        _sync_folder(folder)
+        synced = self._syncers.submit(_sync_file, target)
+        try:
+            _sync_folder(folder)
+        finally:
+            synced.result()
+        crashpoints.reach("receiver.after-fsync")
         crashpoints.reach("receiver.after-directory-fsync")
         return target
 
@@ -189,8 +197,17 @@ def _digest(path: Path, offset: int) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _read(received: ReceivedInstance, offset: int) -> ImageAttributes:
-    return read_attributes(received.path, data_set_offset=offset, transfer_syntax_uid=received.transfer_syntax_uid)
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A filesystem without hard links: the bytes first, since this may replace a durable object.
+        _sync_file(source)
+        source.rename(target)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -34,7 +34,7 @@ POINTS = {
     "receiver.association-accepted": False,
     "receiver.first-fragment": False,
     "receiver.before-fsync": False,
-    "receiver.after-fsync": False,
+    "receiver.after-fsync": True,
     "receiver.after-rename": True,
     "receiver.after-directory-fsync": True,
     "receiver.in-transaction": True,
