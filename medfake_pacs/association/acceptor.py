@@ -13,7 +13,9 @@ from pynetdicom import evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RSP
 from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_STORE
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -79,7 +81,10 @@ class Acceptor(Association):
         self._something_came = threading.Event()
         notify = self._something_came.set
         self.dul = Reactor(self, ae.maximum_pdu_size, notify)
-        self.dimse = Messages(self, notify, user.open_sink)
+        self.dimse = Messages(self, notify, user.open_sink, self._serve_store)
+        # Held while an object is served, which happens in the reactor's thread.
+        self._storing = threading.Lock()
+        self._is_over = False
         # The timers belong to the reactor, which is another one now.
         self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout
         self.set_socket(ReceivingSocket(self, client_socket=connection))
@@ -139,6 +144,8 @@ class Acceptor(Association):
         try:
             ending = self._accept_and_serve(primitive)
         finally:
+            with self._storing:
+                self._is_over = True
             self.dimse.abandon()
             self._user.ended(ending)
             crashpoints.reach("receiver.association-released")
@@ -153,8 +160,8 @@ class Acceptor(Association):
         proposed = frozenset(str(item.abstract_syntax) for item in primitive.presentation_context_definition_list)
         self.acceptor.supported_contexts = self._user.contexts(proposed)
         self._user.accepted()
-        self.acse.negotiate_association()
         crashpoints.reach("receiver.association-accepted")
+        self.acse.negotiate_association()
         while not self._kill:
             self._something_came.wait(_IDLE_CHECK_S)
             self._something_came.clear()
@@ -179,7 +186,7 @@ class Acceptor(Association):
             return ABORTED if isinstance(self.dul.receive_pdu(wait=False), A_ABORT) else LOST
         if not self.dul.is_alive():
             return LOST
-        if self.dul.idle_timer_expired() or self._is_stalled():
+        if not self._storing.locked() and (self.dul.idle_timer_expired() or self._is_stalled()):
             self._abort()
             return ABORTED
         return ""
@@ -189,12 +196,18 @@ class Acceptor(Association):
         return self.dimse.is_receiving and idle_s > cast(float, self.dimse_timeout)
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        if isinstance(msg, StoreRequest):
-            self._answer(msg, *self._user.store(msg))
-        elif isinstance(msg, C_ECHO) and msg.AffectedSOPClassUID == Verification and msg.is_valid_request:
+        if isinstance(msg, C_ECHO) and msg.AffectedSOPClassUID == Verification and msg.is_valid_request:
             super()._serve_request(msg, context_id)
         elif not isinstance(msg, C_CANCEL):
             self._abort()
+
+    def _serve_store(self, request: StoreRequest) -> None:
+        with self._storing:
+            if not self._is_over:
+                self._answer(request, *self._user.store(request))
+            elif request.sink:
+                request.sink.discard()
+        self.dul._idle_timer.restart()
 
     def _answer(self, request: StoreRequest, status: int, comment: str) -> None:
         crashpoints.reach("receiver.before-response")
@@ -206,7 +219,11 @@ class Acceptor(Association):
         response.Status = status
         if comment:
             response.ErrorComment = comment[:_COMMENT_LENGTH]
-        self.dimse.send_msg(response, request.context_id)
+        message = C_STORE_RSP()
+        message.primitive_to_message(response)
+        for primitive in message.encode_msg(request.context_id, self.dimse.maximum_pdu_size):
+            # The reactor's action DT-1 in the reactor's thread, without the way through its queue.
+            self.dul._send(P_DATA_TF(primitive))
 
     def _abort(self) -> None:
         if not self._sent_abort:

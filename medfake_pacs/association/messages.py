@@ -55,12 +55,21 @@ class ProtocolError(Exception):
 
 
 class Messages(DIMSEServiceProvider):
-    """Assembles commands, streams data sets, and queues requests for the association's thread."""
+    """Assembles commands, streams data sets, has objects served and queues the other requests.
+
+    An object is served in the reactor's own thread: its sender waits for the answer, so that nothing else
+    can come, and two changes of threads for each object are two waits for a busy processor.
+    """
 
     def __init__(
-        self, assoc: Association, notify: Callable[[], None], open_sink: Callable[[StoreRequest, str], Sink]
+        self,
+        assoc: Association,
+        notify: Callable[[], None],
+        open_sink: Callable[[StoreRequest, str], Sink],
+        serve: Callable[[StoreRequest], None],
     ) -> None:
         super().__init__(assoc)
+        self._serve = serve
         self.msg_queue = WakingQueue(notify)
         self._open_sink = open_sink
         self._command = bytearray()
@@ -81,11 +90,9 @@ class Messages(DIMSEServiceProvider):
         return self._context_id is not None
 
     def abandon(self) -> None:
-        """Discard every data set that nobody will answer any more."""
-        waiting = [item[1] for item in list(self.msg_queue.queue)]
-        for request in (self._request, *waiting):
-            if isinstance(request, StoreRequest) and request.sink:
-                request.sink.discard()
+        """Discard the data set that was under way when the association ended."""
+        if isinstance(self._request, StoreRequest) and self._request.sink:
+            self._request.sink.discard()
 
     def _take(self, context_id: int, control: int, data: memoryview) -> None:
         if self._context_id not in (None, context_id) or context_id not in self.assoc._accepted_cx:
@@ -121,6 +128,10 @@ class Messages(DIMSEServiceProvider):
 
     def _end(self) -> None:
         request, context_id = self._request, cast(int, self._context_id)
+        if isinstance(request, StoreRequest):
+            self._request, self._context_id = None, None
+            self._serve(request)
+            return
         if self.msg_queue.qsize() >= _MAX_WAITING:
             raise ProtocolError("too many requests before their answers")
         self._request, self._context_id = None, None
