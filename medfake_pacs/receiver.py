@@ -5,6 +5,7 @@ model and knows no destination.
 """
 
 import argparse
+import itertools
 import logging
 import os
 import signal
@@ -42,6 +43,7 @@ from medfake_pacs.spool.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATIO
 _LOGGER = logging.getLogger(__name__)
 _HEARTBEAT_S = 5.0
 _ABORT_S = 5.0
+_ADOPTED_AT_ONCE = 100
 _CODING_SCHEMES_TAG = 0x00080110
 
 
@@ -100,9 +102,10 @@ class _Receiver:
         with self._engine.connect() as connection:
             known = frozenset(connection.scalars(sa.select(instances.c.content_sha256)))
         adopted = 0
-        for spooled in self._spool.adopt(known):
-            record(self._engine, spooled, adopted=True)
-            adopted += 1
+        objects = self._spool.adopt(known)
+        while batch := list(itertools.islice(objects, _ADOPTED_AT_ONCE)):
+            record(self._engine, batch, adopted=True)
+            adopted += len(batch)
         _LOGGER.info("spool swept", extra={"cut_off": cut_off, "adopted": adopted})
 
     def _server(self, register: Register, clerk: Clerk) -> ReceiverServer:

@@ -1,8 +1,9 @@
 """The rows that an association leaves: itself, the instances that it brought, and their events in the log."""
 
 import logging
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from medfake_pacs.database.engine import insert_into
 from medfake_pacs.database.intake import Recorded, record_instance
 from medfake_pacs.database.tables import associations
 from medfake_pacs.entities import AuditEvent, Peer, SpooledInstance
-from medfake_pacs.errors import CannotUnderstandError, OutOfResourcesError
+from medfake_pacs.errors import AuditError, CannotUnderstandError, OutOfResourcesError, ReceptionError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Register:
     def __init__(self, engine: sa.Engine, node_id: str) -> None:
         self._engine = engine
         self._node_id = node_id
+        self._group = GroupCommit(engine)
 
     def close_stale(self) -> int:
         """Close the associations that this receiver left open when it died; return how many."""
@@ -70,7 +72,7 @@ class Register:
             _LOGGER.error("association not closed", extra=_about(peer, error))
 
     def record(self, spooled: SpooledInstance) -> Recorded:
-        """Record a spooled instance and log it, in one transaction.
+        """Record a spooled instance and log it, in one transaction with those that others bring meanwhile.
 
         Raises
         ------
@@ -79,7 +81,7 @@ class Register:
         CannotUnderstandError
             If the database can't hold one of the values.
         """
-        return record(self._engine, spooled)
+        return self._group.record(spooled)
 
     def _row(self, peer: Peer, opened_at: float) -> dict[str, object]:
         return {
@@ -92,20 +94,74 @@ class Register:
         }
 
 
-def record(engine: sa.Engine, spooled: SpooledInstance, *, adopted: bool = False) -> Recorded:
-    """Record a spooled instance and log it, in one transaction; see ``Register.record``."""
+class _Entry:
+    """An instance that waits to be recorded, and then what became of it."""
+
+    def __init__(self, spooled: SpooledInstance) -> None:
+        self.spooled = spooled
+        self.outcome: Recorded | ReceptionError | None = None
+
+
+class GroupCommit:
+    """Records in one transaction what several associations bring while the one before is being committed.
+
+    A commit waits for the disk; who comes meanwhile needn't wait for a turn each. Thread-safe.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._waiting: list[_Entry] = []
+
+    def record(self, spooled: SpooledInstance) -> Recorded:
+        """Record an instance; see ``Register.record``."""
+        entry = _Entry(spooled)
+        with self._lock:
+            self._waiting.append(entry)
+        with self._turn:
+            # Whoever had the turn before may have taken this one along.
+            if entry.outcome is None:
+                with self._lock:
+                    batch, self._waiting = self._waiting, []
+                self._write(batch)
+        if isinstance(entry.outcome, Recorded):
+            return entry.outcome
+        raise entry.outcome or OutOfResourcesError("the instance was not recorded")
+
+    def _write(self, batch: list[_Entry]) -> None:
+        # One order for all, so that two receivers' transactions don't wait for each other crosswise.
+        batch.sort(key=lambda entry: (entry.spooled.attributes.study_instance_uid, entry.spooled.content_sha256))
+        try:
+            outcomes: Sequence[Recorded] = record(self._engine, [entry.spooled for entry in batch])
+        except ReceptionError as error:
+            if len(batch) == 1:
+                batch[0].outcome = error
+                return
+            # One of them spoils the transaction: each gets its own.
+            for entry in batch:
+                self._write([entry])
+            return
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            entry.outcome = outcome
+
+
+def record(engine: sa.Engine, batch: Sequence[SpooledInstance], *, adopted: bool = False) -> list[Recorded]:
+    """Record spooled instances and log them, in one transaction; raises as ``Register.record`` does."""
     try:
         with transaction(engine) as connection:
-            recorded = record_instance(connection, spooled)
-            if not (adopted and recorded.duplicate):
-                audit.append(connection, _instance_event(spooled, recorded, adopted=adopted))
+            outcomes = [record_instance(connection, spooled) for spooled in batch]
+            # Last, because the log lets one transaction at a time write.
+            for spooled, outcome in zip(batch, outcomes, strict=True):
+                if not (adopted and outcome.duplicate):
+                    audit.append(connection, _instance_event(spooled, outcome, adopted=adopted))
             crashpoints.reach("receiver.in-transaction")
-    except sa.exc.DataError as error:
+    except (sa.exc.DataError, ArithmeticError, TypeError, ValueError) as error:
         raise CannotUnderstandError("a value can't be stored") from error
-    except (sa.exc.SQLAlchemyError, OSError) as error:
+    except (sa.exc.SQLAlchemyError, AuditError, OSError) as error:
         raise OutOfResourcesError("the database can't be written") from error
     crashpoints.reach("receiver.after-commit")
-    return recorded
+    return outcomes
 
 
 def _instance_event(spooled: SpooledInstance, recorded: Recorded, *, adopted: bool) -> AuditEvent:
