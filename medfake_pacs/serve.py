@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -81,7 +82,8 @@ def _command(path: Path, role: str, index: int) -> list[str]:
         role,
         "--index",
         str(index),
-        "--supervised",
+        "--supervisor",
+        str(os.getpid()),
     ]
 
 
@@ -98,13 +100,22 @@ def _tend(child: _Child) -> None:
         _log.error("a process died", extra=extra)
         child.process = None
     if now >= child.start_at:
-        child.process = subprocess.Popen(child.arguments, stdin=subprocess.DEVNULL)
+        try:
+            child.process = subprocess.Popen(child.arguments, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            _log.error("a process can't be started", extra={"child": child.name, "reason": error.strerror})
+            child.start_at = now + _LONGEST_PAUSE_S
         child.started_at = now
 
 
-def die_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its supervisor dies, however it dies (prctl(2))."""
+def die_with(supervisor: int) -> None:
+    """Have the kernel send this process SIGTERM when its supervisor dies, however it dies (prctl(2)).
+
+    ``supervisor`` is that process' id; if it is gone already, this process ends at once.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:
+        sys.exit(1)
 
 
 def _end(children: list[_Child], limit_s: float) -> None:

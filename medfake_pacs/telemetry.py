@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -28,7 +29,10 @@ class JsonFormatter(logging.Formatter):
         }
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            # Where, not what: the text of an error can hold what somebody sent.
+            kind, _, where = record.exc_info
+            line["error"] = kind.__name__ if kind else ""
+            line["traceback"] = "".join(traceback.format_tb(where))
         return json.dumps(line, default=str, ensure_ascii=False)
 
 

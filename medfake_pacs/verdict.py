@@ -16,6 +16,7 @@ from medfake_pacs.entities import (
 
 _SEVERITY = (VerdictLabel.NOT_ASSESSED, VerdictLabel.REAL, VerdictLabel.INDETERMINATE, VerdictLabel.FAKE)
 _MAXIMUM_REGIONS = 8
+LOCALIZER = "localizer image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,10 @@ class _Pooled:
 def assess_series(images: Sequence[AssessedImage], profile: Profile | None, *, route: str) -> SeriesVerdict:
     """Return the verdict on one series.
 
+    An image that should have been scored and couldn't be keeps its series from being called real: its
+    pixels may be damaged on purpose. Frames outside the model's domain aren't pooled; they decide the
+    series only if they are most of it.
+
     The images are put in the order of their position, then of Instance Number. Every window of
     ``profile.contiguous`` neighbouring scored frames is pooled to the mean of its logits, and the series
     is what its worst window is: one outlying slice among hundreds doesn't make a fake, a nodule that
@@ -103,17 +108,18 @@ def assess_series(images: Sequence[AssessedImage], profile: Profile | None, *, r
     pooled = _pool(frames, profile) if profile else _Pooled()
     findings = tuple(_finding(image, index, pooled, profile) for index, image in enumerate(ordered))
     probability = max(pooled.by_image.values(), default=None)
-    scored = sum(image.score is not None for image in ordered)
+    scored = sum(finding.probability is not None for finding in findings)
+    label, reason = _series_label(findings, scored)
     return SeriesVerdict(
         series_instance_uid=ordered[0].attributes.series_instance_uid,
         modality=ordered[0].attributes.modality,
-        label=_worst([finding.label for finding in findings]),
+        label=label,
         probability=probability,
         model=profile.identity if profile else None,
         route=route,
         images_total=len(ordered),
         images_scored=scored,
-        reason=_series_reason(findings, scored, len(ordered)),
+        reason=reason,
         findings=findings,
     )
 
@@ -207,10 +213,22 @@ def _worst(labels: Sequence[VerdictLabel]) -> VerdictLabel:
     return max(labels, key=_SEVERITY.index)
 
 
-def _series_reason(findings: Sequence[ImageFinding], scored: int, total: int) -> str:
-    label = _worst([finding.label for finding in findings])
-    reasons = sorted({finding.reason for finding in findings if finding.reason and finding.label == label})
-    if scored < total and label is not VerdictLabel.NOT_ASSESSED:
-        missing = sorted({finding.reason for finding in findings if finding.label is VerdictLabel.NOT_ASSESSED})
-        reasons.append(f"{total - scored} of {total} images not assessed: {'; '.join(missing)}")
-    return "; ".join(reasons)
+def _series_label(findings: Sequence[ImageFinding], scored: int) -> tuple[VerdictLabel, str]:
+    """Return what a series is and why, from its images."""
+    outside = [item for item in findings if item.label is VerdictLabel.INDETERMINATE and item.probability is None]
+    missing = [item for item in findings if item.label is VerdictLabel.NOT_ASSESSED]
+    damaged = [item for item in missing if not item.reason.startswith(LOCALIZER)]
+    label = _worst([item.label for item in findings if item.probability is not None] or [VerdictLabel.NOT_ASSESSED])
+    if label is VerdictLabel.NOT_ASSESSED and outside:
+        label = VerdictLabel.INDETERMINATE
+    if label is VerdictLabel.REAL and (damaged or len(outside) > scored):
+        label = VerdictLabel.INDETERMINATE
+    deciding = sorted({item.reason for item in findings if item.reason and item.label == label})
+    notes = [
+        f"{len(group)} of {len(findings)} images {what}: {'; '.join(sorted({item.reason for item in group}))}"
+        for group, what in ((outside, "outside the model's domain"), (missing, "not assessed"))
+        if group and scored
+    ]
+    if notes:
+        deciding = [reason for reason in deciding if not any(reason in note for note in notes)]
+    return label, "; ".join([*deciding, *notes])

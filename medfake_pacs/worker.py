@@ -1,10 +1,13 @@
 """The worker process: model, scoring, verdicts, reports, delivery and timers."""
 
+import fcntl
 import hashlib
 import logging
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
@@ -14,6 +17,7 @@ from medfake_pacs.database import open_engine, reading, transaction, upgrade
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent
 from medfake_pacs.errors import BundleError
+from medfake_pacs.workflows import housekeeping
 from medfake_pacs.workflows.clock import Clock
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.engine import Engine
@@ -27,11 +31,27 @@ def run(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _setter(stop))
+    with _sole_worker(settings):
+        ended = False
+        try:
+            _work(settings, stop)
+            ended = True
+        finally:
+            if not ended:
+                # DBOS' threads would keep the process alive without its clock; the supervisor starts another.
+                _log.error("the worker broke off", exc_info=True)
+                logging.shutdown()
+                os._exit(1)
+    return 0
+
+
+def _work(settings: Settings, stop: threading.Event) -> None:
     database = open_engine(settings.database_url)
     upgrade(database)
     context = Context.open(settings, database)
     _record_configuration(context)
     _record(context, "node-started", {"version": __version__, "configuration_sha256": configuration_digest(settings)})
+    housekeeping.beat(context, f"{settings.node_id}/worker", "worker")
     engine = Engine(context)
     engine.start()
     clock = Clock(context, engine)
@@ -45,7 +65,18 @@ def run(settings: Settings) -> int:
     _record(context, "node-stopped", {})
     clock.anchor()
     database.dispose()
-    return 0
+
+
+@contextmanager
+def _sole_worker(settings: Settings) -> Iterator[None]:
+    """Hold the state folder's lock: a worker that outlived its supervisor must end before the next begins."""
+    with (settings.node.state_dir / "worker.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.warning("waiting for another worker on this state folder to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def configuration_digest(settings: Settings) -> str:

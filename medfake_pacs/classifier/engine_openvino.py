@@ -15,12 +15,12 @@ import numpy.typing as npt
 import openvino as ov
 
 from medfake_pacs.classifier.bundle import Bundle
-from medfake_pacs.errors import MedfakeError
+from medfake_pacs.errors import BundleError
 
 _CONVERSION_TIMEOUT_S = 600
 
 
-class ConversionError(MedfakeError):
+class ConversionError(BundleError):
     """The network could not be converted or compiled for this machine."""
 
 

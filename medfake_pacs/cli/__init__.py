@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from medfake_pacs import __version__
 from medfake_pacs.cli import arguments
 from medfake_pacs.config import Settings, find_configuration, load_settings
@@ -24,11 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("the configuration can't be used (see medfake-pacs check-config)", str(error))
     except MedfakeError as error:
         _complain(str(error))
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         # The reader of a pipe has seen enough; Python would complain again while closing standard output.
         sys.stdout = None  # type: ignore[assignment]
+    except sa.exc.SQLAlchemyError as error:
+        # Its text holds the statement; the driver's own says what is wrong with the database.
+        cause = getattr(error, "orig", None) or type(error).__name__
+        _complain("the database can't be used", str(cause).strip())
+    except OSError as error:
+        _complain(f"{error.filename or 'a file'} can't be used", error.strerror or type(error).__name__)
+    except KeyboardInterrupt:
+        return 130
     return _FAILED
 
 

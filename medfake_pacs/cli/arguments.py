@@ -53,7 +53,7 @@ def _serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     _with_config(command)
     command.add_argument("--only", choices=("receiver", "worker"), help="run one kind of process, unsupervised")
     command.add_argument("--index", type=int, default=0, help="which receiver this is, from 0 (with --only receiver)")
-    command.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    command.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)
     command.set_defaults(run=_later("node", "serve"))
 
 

@@ -20,7 +20,7 @@ from medfake_pacs.entities import DecodedFrame, ImageAttributes, ImageFinding, S
 from medfake_pacs.errors import CannotUnderstandError, ConfigurationError, PixelError
 from medfake_pacs.pixels import DecoderProcess, load_raster
 from medfake_pacs.routing import choose_route
-from medfake_pacs.verdict import AssessedImage, assess_series
+from medfake_pacs.verdict import LOCALIZER, AssessedImage, assess_series
 from medfake_pacs.workflows.context import Models, pixel_limits
 from medfake_pacs.workflows.profiles import profile_of
 
@@ -132,7 +132,7 @@ def _score(
     if not model:
         return unscored
     if "LOCALIZER" in image.attributes.image_type.upper():
-        return replace(unscored, reason="localizer image: not of a kind that is assessed")
+        return replace(unscored, reason=f"{LOCALIZER}: not of a kind that is assessed")
     classifier = models.classifier(model)
     try:
         frames = _frames(decoder, image)

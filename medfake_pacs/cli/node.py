@@ -2,20 +2,21 @@
 
 import argparse
 
-from medfake_pacs import serve as supervisor
+from medfake_pacs import serve as supervision
 from medfake_pacs import telemetry
 from medfake_pacs.cli import configuration_path, settings_of
-from medfake_pacs.config import Settings, load_settings
-from medfake_pacs.errors import ConfigurationError
+from medfake_pacs.config import Problem, Settings, load_settings
+from medfake_pacs.errors import BundleError, ConfigurationError
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run the node, or one of its processes."""
     settings = settings_of(options)
-    if options.supervised:
-        supervisor.die_with_parent()
+    if options.supervisor:
+        supervision.die_with(options.supervisor)
     else:
-        supervisor.prepare(settings)
+        _refuse_bad_bundles(settings)
+        supervision.prepare(settings)
     process = f"receiver-{options.index}" if options.only == "receiver" else options.only or "serve"
     telemetry.configure(settings.log.level, process)
     if options.only == "receiver":
@@ -26,13 +27,36 @@ def serve(options: argparse.Namespace) -> int:
         from medfake_pacs import worker
 
         return worker.run(settings)
-    return supervisor.run(settings, configuration_path(options).resolve())
+    return supervision.run(settings, configuration_path(options).resolve())
+
+
+def _refuse_bad_bundles(settings: Settings) -> None:
+    problems = bundle_problems(settings)
+    if problems:
+        raise ConfigurationError(tuple(problems))
+
+
+def bundle_problems(settings: Settings) -> list[Problem]:
+    """Return what is wrong with the bundles that the routes name: each is loaded and its digest checked."""
+    from medfake_pacs.classifier import load_bundle
+
+    problems = []
+    for name in sorted({route.model for route in settings.routes if route.model}):
+        try:
+            found = load_bundle(settings.models_dir / name).card.name
+        except BundleError as error:
+            problems.append(Problem("routes.model", repr(name), str(error), "install the bundle anew"))
+            continue
+        if found != name:
+            problems.append(Problem("routes.model", repr(name), f"its card says {found!r}", "rename the folder"))
+    return problems
 
 
 def check_config(options: argparse.Namespace) -> int:
     """Print every mistake in a configuration, one a line; 1 if there is one."""
     try:
         settings = load_settings(options.file)
+        _refuse_bad_bundles(settings)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem)
@@ -54,6 +78,11 @@ def _notes(settings: Settings) -> list[str]:
         notes.append("no [[destinations]]: reports are kept, but sent nowhere")
     if not settings.routes:
         notes.append("no [[routes]]: no image is assessed")
+    notes += [
+        f"route {item.name!r}: it has a model, but its reports are sent to nobody"
+        for item in settings.routes
+        if item.model and not item.send_to
+    ]
     notes += [
         f"destination {item.name!r}: storage_commitment has no effect yet"
         for item in settings.destinations

@@ -55,11 +55,18 @@ def _check_host_or_network(value: str) -> str:
     return value
 
 
+def _check_word(value: str) -> str:
+    if not value.strip():
+        raise ValueError("an empty condition would hold for everything; remove it")
+    return value
+
+
 AeTitle = Annotated[str, AfterValidator(check_ae_title)]
 Host = Annotated[str, AfterValidator(_check_host)]
 HostOrNetwork = Annotated[str, AfterValidator(_check_host_or_network)]
 Port = Annotated[int, Field(ge=1, le=_PORT_MAXIMUM)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
+Word = Annotated[str, AfterValidator(_check_word)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -94,7 +101,9 @@ class DatabaseSettings(Section):
             raise ValueError("this is no database URL; write postgresql+psycopg://user@host/database") from None
         if url.drivername not in {"postgresql+psycopg", "sqlite", "sqlite+pysqlite"}:
             raise ValueError(f"{url.drivername} isn't supported; write postgresql+psycopg://user@host/database")
-        if url.password is not None:
+        if url.drivername.startswith("sqlite") and url.database in {None, "", ":memory:"}:
+            raise ValueError("a database in memory is lost at the end; leave it empty, or write sqlite:////PATH")
+        if url.password is not None or any("password" in key for key in url.query):
             raise ValueError("a password doesn't belong here; use PGPASSFILE (~/.pgpass) or PGPASSWORD")
         return self
 
@@ -238,9 +247,9 @@ class RouteSettings(Section):
     name: Name
     from_: tuple[AeTitle, ...] = Field(default=(), alias="from")
     called: tuple[AeTitle, ...] = ()
-    modality: tuple[str, ...] = ()
-    body_part: tuple[str, ...] = ()
-    description: tuple[str, ...] = ()
+    modality: tuple[Word, ...] = ()
+    body_part: tuple[Word, ...] = ()
+    description: tuple[Word, ...] = ()
     model: str = ""
     send_to: tuple[Name, ...] = ()
 

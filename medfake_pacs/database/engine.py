@@ -14,15 +14,17 @@ _BUSY_TIMEOUT_MS = 60_000
 def open_engine(url: str) -> sa.Engine:
     """Return an engine for ``url``; a SQLite file's folder is made.
 
+    The text of a database error never holds a statement's values, which are patient data.
     SQLite runs in WAL mode with ``synchronous=FULL``: a committed row survives a power cut, which is what
     an answered C-STORE promises.
     """
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=24)
+        return sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=8, max_overflow=24)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000, "isolation_level": None})
+    arguments = {"timeout": _BUSY_TIMEOUT_MS / 1000, "isolation_level": None}
+    engine = sa.create_engine(parsed, hide_parameters=True, connect_args=arguments)
     sa.event.listen(engine, "connect", _set_pragmas)
     return engine
 
@@ -62,3 +64,9 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | 
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+def database_id(engine: sa.Engine) -> str:
+    """Return the id that the database got when its tables were made; a restored copy keeps it."""
+    with reading(engine) as connection:
+        return str(connection.execute(sa.text("SELECT database_id FROM identity")).scalar_one())

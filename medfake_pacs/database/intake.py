@@ -75,6 +75,7 @@ def _reopen_study(connection: sa.Connection, study_instance_uid: str, received_a
             set_={
                 "opened_at": sa.func.coalesce(studies.c.opened_at, statement.excluded.opened_at),
                 "last_received_at": statement.excluded.last_received_at,
+                "expired_at": None,
             },
         )
     )

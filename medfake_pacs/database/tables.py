@@ -25,6 +25,9 @@ def _text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=False, server_default="")
 
 
+# One row, made with the tables: tells this database from any other that the workflows may have known.
+identity = sa.Table("identity", metadata, sa.Column("database_id", sa.String(36), primary_key=True))
+
 nodes = sa.Table(
     "nodes",
     metadata,
@@ -87,6 +90,9 @@ instances = sa.Table(
     # The workflow that scores it, and how many of those broke off.
     sa.Column("chunk_id", sa.String(128)),
     sa.Column("broken_attempts", sa.Integer, nullable=False, server_default="0"),
+    # The process that has it in hand, and how many processes died with it in hand.
+    sa.Column("scoring_process", sa.Text),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pixel_sha256", sa.String(64)),
     sa.Column("route", sa.Text),
     sa.Column("model_sha256", sa.String(64)),
@@ -106,6 +112,9 @@ studies = sa.Table(
     # While images of the next revision arrive: when the first and the last of them came.
     sa.Column("opened_at", _TIME, index=True),
     sa.Column("last_received_at", _TIME),
+    # When its spooled files were deleted; NULL while they are there.
+    sa.Column("expired_at", _TIME),
+    sa.Index("ix_studies_retention", "expired_at", "last_received_at"),
 )
 
 revisions = sa.Table(
@@ -118,6 +127,9 @@ revisions = sa.Table(
     sa.Column("last_received_at", _TIME, nullable=False),
     # completed -> assessed (verdict, report and deliveries are recorded)
     sa.Column("state", sa.String(16), nullable=False, server_default="completed"),
+    # How often assessing it broke off or began anew, and when it is due again.
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", _TIME, nullable=False, server_default="0"),
     sa.Index("ix_revisions_state", "state"),
 )
 
@@ -147,6 +159,8 @@ verdicts = sa.Table(
     sa.Column("images_scored", sa.Integer, nullable=False),
     _text("reason"),
     sa.Column("created_at", _TIME, nullable=False),
+    # Scope "study" only: the whole verdict, from which the report is made.
+    sa.Column("detail", sa.JSON),
 )
 
 reports = sa.Table(
@@ -180,6 +194,7 @@ deliveries = sa.Table(
     _text("last_comment"),
     sa.UniqueConstraint("report_uid", "destination"),
     sa.Index("ix_deliveries_due", "state", "destination", "next_attempt_at"),
+    sa.Index("ix_deliveries_study", "study_instance_uid", "state"),
 )
 
 delivery_attempts = sa.Table(

@@ -4,18 +4,27 @@ import time
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from medfake_pacs import audit, crashpoints
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.tables import instances, scores, verdicts
 from medfake_pacs.entities import AuditEvent, Score, SeriesVerdict, Verdict, VerdictLabel
 from medfake_pacs.verdict import AssessedImage, assess_series, assess_study
+from medfake_pacs.workflows import rescoring
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.rows import attributes_of, score_from_row
 
 
-def assess_revision(context: Context, study_instance_uid: str, revision: int) -> str:
-    """Record the verdict on a revision, unless that was done before; return its label."""
+def assess_revision(context: Context, study_instance_uid: str, revision: int) -> bool:
+    """Record the verdict on a revision, unless that was done before.
+
+    False means that there is none yet: images that another model had scored were put back in line.
+    """
+    if recorded_verdict(context, study_instance_uid, revision) is not None:
+        return True
+    if rescoring.put_back(context, study_instance_uid, revision):
+        return False
     verdict = verdict_on(context, study_instance_uid, revision)
     crashpoints.reach("worker.before-verdict")
     with transaction(context.engine) as connection:
@@ -31,20 +40,32 @@ def assess_revision(context: Context, study_instance_uid: str, revision: int) ->
                 audit.append(connection, event)
         crashpoints.reach("worker.verdict-in-transaction")
     crashpoints.reach("worker.after-verdict")
-    return str(verdict.label)
+    return True
+
+
+def recorded_verdict(context: Context, study_instance_uid: str, revision: int) -> Verdict | None:
+    """Return the verdict on a revision as it was recorded; None if it wasn't yet."""
+    with reading(context.engine) as connection:
+        detail = connection.execute(
+            sa.select(verdicts.c.detail).where(
+                verdicts.c.study_instance_uid == study_instance_uid,
+                verdicts.c.revision == revision,
+                verdicts.c.scope == "study",
+            )
+        ).scalar_one_or_none()
+    return None if detail is None else TypeAdapter(Verdict).validate_python(detail)
 
 
 def verdict_on(context: Context, study_instance_uid: str, revision: int) -> Verdict:
     """Return the verdict on a revision from the recorded scores: the same rows always give the same."""
     with reading(context.engine) as connection:
         rows = rows_of(connection, study_instance_uid, revision)
+        namesakes = _namesakes(connection, rows)
         found = _scores(connection, rows)
     by_series: dict[str, list[sa.Row]] = {}
-    by_instance_uid: dict[str, list[sa.Row]] = {}
     for row in rows:
         by_series.setdefault(row.series_instance_uid, []).append(row)
-        by_instance_uid.setdefault(row.sop_instance_uid, []).append(row)
-    series = [_series_verdict(context, members, by_instance_uid, found) for members in by_series.values()]
+    series = [_series_verdict(context, members, namesakes, found) for members in by_series.values()]
     return assess_study(study_instance_uid, revision, series)
 
 
@@ -54,6 +75,28 @@ def rows_of(connection: sa.Connection, study_instance_uid: str, revision: int) -
         instances.c.study_instance_uid == study_instance_uid, instances.c.revision <= revision
     )
     return connection.execute(query.order_by(instances.c.instance_id)).all()
+
+
+def _namesakes(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[str, list[sa.Row]]:
+    """Return every object, of any study, that has the SOP Instance UID of one of the rows, by that UID.
+
+    Objects of the same study that came after the revision was closed don't count yet.
+    """
+    found: dict[str, list[sa.Row]] = {row.sop_instance_uid: [] for row in rows}
+    mine = {row.instance_id for row in rows}
+    uids = sorted(found)
+    columns = (
+        instances.c.instance_id,
+        instances.c.sop_instance_uid,
+        instances.c.study_instance_uid,
+        instances.c.pixel_sha256,
+    )
+    for start in range(0, len(uids), 500):
+        query = sa.select(*columns).where(instances.c.sop_instance_uid.in_(uids[start : start + 500]))
+        for row in connection.execute(query.order_by(instances.c.instance_id)):
+            if row.instance_id in mine or row.study_instance_uid != rows[0].study_instance_uid:
+                found[row.sop_instance_uid].append(row)
+    return found
 
 
 def _scores(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[tuple[str, str], Score]:
@@ -70,13 +113,13 @@ def _scores(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[tuple[str
 def _series_verdict(
     context: Context,
     members: Sequence[sa.Row],
-    by_instance_uid: Mapping[str, Sequence[sa.Row]],
+    namesakes: Mapping[str, Sequence[sa.Row]],
     found: Mapping[tuple[str, str], Score],
 ) -> SeriesVerdict:
     images = []
     for row in members:
         score = None if row.not_assessed_reason else found.get((row.pixel_sha256, row.model_sha256))
-        conflict, pixels_differ = _conflict(row, by_instance_uid[row.sop_instance_uid])
+        conflict, pixels_differ = _conflict(row, namesakes[row.sop_instance_uid])
         images.append(
             AssessedImage(
                 instance_id=row.instance_id,
@@ -135,8 +178,9 @@ def _verdict_rows(verdict: Verdict, now: float) -> list[dict[str, object]]:
         "images_total": verdict.images_total,
         "images_scored": verdict.images_scored,
         "reason": verdict.reason,
+        "detail": TypeAdapter(Verdict).dump_python(verdict, mode="json"),
     }
-    return [*rows, common | study]
+    return [*(row | {"detail": None} for row in rows), common | study]
 
 
 def _verdict_events(verdict: Verdict, rows: Sequence[sa.Row]) -> list[AuditEvent]:

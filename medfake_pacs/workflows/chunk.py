@@ -4,20 +4,27 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from medfake_pacs.database import reading
 from medfake_pacs.database.tables import scores
 from medfake_pacs.entities import DecodedFrame, FrameScore, ImageAttributes, ImageInfo, Score
-from medfake_pacs.errors import MedfakeError
+from medfake_pacs.errors import BundleError, MedfakeError
 from medfake_pacs.pixels import DecoderProcess, pixel_digest
 from medfake_pacs.routing import Routing
+from medfake_pacs.verdict import LOCALIZER
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.rows import score_from_row
 
+if TYPE_CHECKING:
+    from medfake_pacs.classifier import Classifier
+
 _BUFFERED_BYTES = 128 * 1024 * 1024
 _BUFFERED_FRAMES = 16
+# Not the image's fault: no reason to call it not assessed.
+NODE_FAULTS = (sa.exc.SQLAlchemyError, OSError, MemoryError, BundleError)
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +43,7 @@ class Work:
     def refusal(self) -> str:
         """Why this image isn't scored although it may be decoded; empty where it is."""
         if "LOCALIZER" in self.attributes.image_type.upper():
-            return "localizer image: not of a kind that is assessed"
+            return f"{LOCALIZER}: not of a kind that is assessed"
         return self.routing.reason
 
 
@@ -57,9 +64,12 @@ def assess_images(context: Context, decoder: DecoderProcess, works: Sequence[Wor
 
     Raises
     ------
-    sqlalchemy.exc.SQLAlchemyError
-        If the database is out of reach; the caller tries again later.
+    sqlalchemy.exc.SQLAlchemyError, OSError, MemoryError, BundleError
+        If it is the node that can't score now: database or spool out of reach, model missing or damaged.
+        The caller tries again later.
     """
+    if not context.settings.spool_dir.is_dir():
+        raise OSError("the spool is out of reach")
     batches = _Batches(context)
     decoded = [_decode(context, decoder, batches, index, work) for index, work in enumerate(works)]
     batches.flush_all()
@@ -69,7 +79,7 @@ def assess_images(context: Context, decoder: DecoderProcess, works: Sequence[Wor
 def _decode(context: Context, decoder: DecoderProcess, batches: "_Batches", index: int, work: Work) -> Outcome:
     try:
         return _decode_frames(context, decoder, batches, index, work)
-    except (sa.exc.SQLAlchemyError, MemoryError):
+    except NODE_FAULTS:
         raise
     except Exception as error:  # noqa: BLE001 - the workflow step's boundary: one image must not stop its chunk
         batches.forget(index, work.routing.model)
@@ -160,8 +170,11 @@ class _Batches:
         waiting = self._waiting.pop(model, [])
         if not waiting:
             return
+        classifier = self._context.models.classifier(model)
         try:
-            self._score(model, waiting)
+            self._score(classifier, waiting)
+        except NODE_FAULTS:
+            raise
         except Exception as error:  # noqa: BLE001 - the workflow step's boundary: find the image that is to blame
             if len({index for index, _ in waiting}) == 1:
                 self._failed[waiting[0][0]] = error
@@ -170,8 +183,7 @@ class _Batches:
                 self._waiting[model] = [item for item in waiting if item[0] == index]
                 self._flush(model)
 
-    def _score(self, model: str, waiting: Sequence[tuple[int, DecodedFrame]]) -> None:
-        classifier = self._context.models.classifier(model)
+    def _score(self, classifier: "Classifier", waiting: Sequence[tuple[int, DecodedFrame]]) -> None:
         found = classifier.score_frames([frame for _, frame in waiting])
         for (index, _), score in zip(waiting, found, strict=True):
             self._scored.setdefault(index, []).append(score)

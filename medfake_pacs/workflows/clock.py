@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -21,8 +22,8 @@ _HEARTBEAT_S = 5.0
 _REPAIR_S = 30.0
 _HOUR_S = 3600.0
 _DAY_S = 86_400.0
+_SOON_S = 60.0
 _WORKFLOW_RETENTION_S = 7 * _DAY_S
-_MAXIMUM_ASSESSMENTS = 5
 _log = logging.getLogger(__name__)
 
 
@@ -32,7 +33,8 @@ class Clock:
     def __init__(self, context: Context, engine: Engine) -> None:
         self._context = context
         self._engine = engine
-        self._handed_over: set[tuple[str, int]] = set()
+        self._handed_over: set[completion.Assessable] = set()
+        self._suspects: set[str] = set()
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -43,6 +45,7 @@ class Clock:
 
     def start(self) -> None:
         """Repair what a crash left behind, then start every job."""
+        deliveries.give_up_unknown(self._context, time.time())
         self.repair()
         jobs: tuple[tuple[Callable[[], object], float], ...] = (
             (self.hand_over_chunks, _HAND_OVER_S),
@@ -54,8 +57,13 @@ class Clock:
             (self.anchor, _DAY_S),
         )
         for job, interval_s in jobs:
-            self._scheduler.add_job(self._guarded(job), "interval", seconds=interval_s, id=job.__name__)
-        self.beat()
+            self._scheduler.add_job(
+                self._guarded(job),
+                "interval",
+                seconds=interval_s,
+                id=job.__name__,
+                next_run_time=datetime.now(UTC) + timedelta(seconds=min(interval_s, _SOON_S)),
+            )
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -70,10 +78,11 @@ class Clock:
     def hand_over_studies(self) -> None:
         """Close the studies that are quiet, and hand those over whose images are all done."""
         completion.complete_studies(self._context, time.time())
-        ready = set(completion.assessable_revisions(self._context))
-        for study_instance_uid, revision in sorted(ready - self._handed_over):
-            self._engine.enqueue_assessment(study_instance_uid, revision)
-        self._handed_over = ready
+        ready = completion.assessable_revisions(self._context, time.time())
+        for item in ready:
+            if item not in self._handed_over:
+                self._engine.enqueue_assessment(item)
+        self._handed_over = set(ready)
 
     def hand_over_deliveries(self) -> None:
         """Hand over each destination that a report is due for."""
@@ -84,26 +93,36 @@ class Clock:
         """Say that this worker lives, and take over the work of one that doesn't any more."""
         node_id = self._context.settings.node_id
         housekeeping.beat(self._context, f"{node_id}/worker", "worker")
-        for dead in housekeeping.dead_workers(self._context, time.time()):
+        for dead in housekeeping.take_dead_workers(self._context):
             count = self._engine.resume_work_of(dead.removesuffix("/worker"))
-            housekeeping.forget_node(self._context, dead)
             _log.warning("took over from a dead node", extra={"node": dead, "workflows": count})
 
     def repair(self) -> None:
-        """Go on with work whose hand-over or workflow broke off."""
+        """Go on with work whose hand-over or workflow broke off.
+
+        A chunk whose workflow has ended although it isn't recorded is given back the second time that it is
+        found so: the first time it may have been recorded just after it was looked up.
+        """
+        suspects = set()
         for chunk_id in scoring.queued_chunks(self._context):
-            broken = self._engine.is_broken(chunk_id)
-            if broken is None:
+            active = self._engine.chunk_is_active(chunk_id)
+            if active is None:
                 self._engine.enqueue_chunk(chunk_id)
-            elif broken:
+            elif not active and chunk_id in self._suspects:
                 _log.error("a chunk broke off", extra={"chunk_id": chunk_id})
                 scoring.give_back(self._context, chunk_id)
-        for study_instance_uid, revision in completion.assessable_revisions(self._context):
-            attempts, broken = self._engine.assessment_attempts(study_instance_uid, revision)
-            if broken and attempts <= _MAXIMUM_ASSESSMENTS:
-                extra = {"study_instance_uid": study_instance_uid, "revision": revision, "attempts": attempts}
-                _log.error("an assessment broke off", extra=extra)
-                self._engine.enqueue_assessment(study_instance_uid, revision, attempts)
+            elif not active:
+                suspects.add(chunk_id)
+        self._suspects = suspects
+        for item in completion.assessable_revisions(self._context, time.time()):
+            active = self._engine.assessment_is_active(item)
+            if active is None:
+                self._engine.enqueue_assessment(item)
+            elif not active and item in self._handed_over:
+                delay_s = completion.postpone(self._context, item, time.time())
+                if delay_s:
+                    extra = {"study_instance_uid": item.study_instance_uid, "revision": item.revision}
+                    _log.error("an assessment broke off", extra=extra | {"again_in_s": delay_s})
 
     def keep_house(self) -> None:
         """Delete what has been kept for long enough."""

@@ -1,16 +1,22 @@
 """Find the studies that are complete, and freeze what each revision consists of."""
 
 import logging
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from medfake_pacs import crashpoints
+from medfake_pacs import audit, crashpoints
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.tables import associations, instances, nodes, revisions, studies
+from medfake_pacs.entities import AuditEvent
 from medfake_pacs.study import SeriesArrival, Trigger, study_trigger
 from medfake_pacs.workflows.context import Context
 
 STALE_HEARTBEAT_S = 30.0
+# A time further ahead than this comes from a clock that was set back since.
+_CLOCK_TOLERANCE_S = 5.0
+_FIRST_DELAY_S = 30.0
+_LONGEST_DELAY_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -22,6 +28,7 @@ def complete_studies(context: Context, now: float) -> int:
             studies.c.opened_at.is_not(None),
             sa.or_(
                 studies.c.last_received_at <= earliest,
+                studies.c.last_received_at > now + _CLOCK_TOLERANCE_S,
                 studies.c.opened_at <= now - context.settings.completion.max_wait_s,
             ),
         )
@@ -55,14 +62,19 @@ def _trigger(context: Context, connection: sa.Connection, study_instance_uid: st
     arrivals = [
         SeriesArrival(
             series_instance_uid=uid,
-            first_received_at=first,
-            last_received_at=last,
+            first_received_at=_plausible(first, now),
+            last_received_at=_plausible(last, now),
             sender_open=bool(is_open),
-            senders_closed_at=closed_at,
+            senders_closed_at=None if closed_at is None else _plausible(closed_at, now),
         )
         for uid, first, last, is_open, closed_at in connection.execute(query)
     ]
     return study_trigger(arrivals, now, context.settings.completion)
+
+
+def _plausible(moment: float, now: float) -> float:
+    """Return ``moment``, or the distant past where it lies ahead because the clock was set back."""
+    return moment if moment <= now + _CLOCK_TOLERANCE_S else 0.0
 
 
 def _close_revision(context: Context, study_instance_uid: str, trigger: Trigger, now: float) -> None:
@@ -71,7 +83,7 @@ def _close_revision(context: Context, study_instance_uid: str, trigger: Trigger,
         study = connection.execute(
             sa.select(studies).where(studies.c.study_instance_uid == study_instance_uid).with_for_update()
         ).one()
-        quiet = study.last_received_at <= now - context.settings.completion.quiet_s
+        quiet = _plausible(study.last_received_at, now) <= now - context.settings.completion.quiet_s
         if study.opened_at is None or not (quiet or trigger is Trigger.MAXIMUM):
             return
         revision = study.revision + 1
@@ -98,8 +110,45 @@ def _close_revision(context: Context, study_instance_uid: str, trigger: Trigger,
     )
 
 
-def assessable_revisions(context: Context) -> list[tuple[str, int]]:
-    """Return (Study Instance UID, revision) of the closed revisions whose every image is done, oldest first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessable:
+    """A closed revision whose every image is done, and how often assessing it was begun before."""
+
+    study_instance_uid: str
+    revision: int
+    attempts: int
+
+
+def postpone(context: Context, item: Assessable, now: float) -> float:
+    """Have a revision whose assessment broke off assessed again later, without end; return in how many seconds.
+
+    Zero means that it was assessed meanwhile.
+    """
+    delay_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(item.attempts, 10))
+    with transaction(context.engine) as connection:
+        postponed = connection.execute(
+            sa.update(revisions)
+            .where(
+                revisions.c.study_instance_uid == item.study_instance_uid,
+                revisions.c.revision == item.revision,
+                revisions.c.attempts == item.attempts,
+                revisions.c.state == "completed",
+            )
+            .values(attempts=item.attempts + 1, next_attempt_at=now + delay_s)
+        )
+        if postponed.rowcount != 1:
+            return 0.0
+        event = AuditEvent(
+            kind="assessment-failed",
+            study_instance_uid=item.study_instance_uid,
+            payload={"revision": item.revision, "attempt": item.attempts + 1, "again_in_s": delay_s},
+        )
+        audit.append(connection, event)
+    return delay_s
+
+
+def assessable_revisions(context: Context, now: float) -> list[Assessable]:
+    """Return the closed revisions that are due and whose every image is done, oldest first.
 
     Only the lowest open revision of a study is returned, so that reports come in the order of revisions.
     """
@@ -123,9 +172,12 @@ def assessable_revisions(context: Context) -> list[tuple[str, int]]:
         .exists()
     )
     query = (
-        sa.select(revisions.c.study_instance_uid, revisions.c.revision)
-        .where(revisions.c.state == "completed", ~unfinished, ~predecessor)
+        sa.select(revisions.c.study_instance_uid, revisions.c.revision, revisions.c.attempts)
+        .where(revisions.c.state == "completed", revisions.c.next_attempt_at <= now, ~unfinished, ~predecessor)
         .order_by(revisions.c.completed_at)
     )
     with reading(context.engine) as connection:
-        return [(uid, revision) for uid, revision in connection.execute(query)]
+        return [
+            Assessable(study_instance_uid=uid, revision=revision, attempts=attempts)
+            for uid, revision, attempts in connection.execute(query)
+        ]

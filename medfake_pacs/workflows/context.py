@@ -1,7 +1,9 @@
 """What every workflow step needs: settings, tables, models and decoders; made once by the worker."""
 
+import logging
 import queue
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from medfake_pacs.config import Settings
+from medfake_pacs.config.checks import CARD_NAME
 from medfake_pacs.errors import BundleError
 from medfake_pacs.pixels import DecoderProcess, PixelLimits
 from medfake_pacs.workflows.profiles import profile_of
@@ -17,6 +20,9 @@ from medfake_pacs.workflows.profiles import profile_of
 if TYPE_CHECKING:
     from medfake_pacs.classifier import Bundle, Classifier
     from medfake_pacs.verdict import Profile
+
+
+_log = logging.getLogger(__name__)
 
 
 def pixel_limits(settings: Settings) -> PixelLimits:
@@ -79,15 +85,24 @@ class Models:
         return next((profile_of(item) for item in bundles if item.model_sha256 == model_sha256), None)
 
     def _all(self) -> "dict[str, Bundle]":
-        from medfake_pacs.classifier import find_bundles
+        from medfake_pacs.classifier import load_bundle
 
         if self._bundles is None:
-            self._bundles = {item.card.name: item for item in find_bundles(self._settings.models_dir)}
+            self._bundles = {}
+            for card in sorted(self._settings.models_dir.glob(f"*/{CARD_NAME}")):
+                try:
+                    bundle = load_bundle(card.parent)
+                except BundleError as error:
+                    _log.error("a model bundle is damaged", extra={"folder": card.parent.name, "reason": str(error)})
+                    continue
+                self._bundles[bundle.card.name] = bundle
         return self._bundles
 
     def _bundle(self, name: str) -> "Bundle":
         found = self._all().get(name)
         if found is None:
+            # It may have been repaired meanwhile; the next to ask looks again.
+            self._bundles = None
             raise BundleError(f"no model bundle is named {name!r} in {self._settings.models_dir}")
         return found
 
@@ -125,6 +140,8 @@ class Context:
     engine: sa.Engine
     models: Models
     decoders: Decoders
+    # Tells this process from one that had the same work in hand and died.
+    process_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     destination_locks: dict[str, threading.Lock] = field(default_factory=dict)
 
     @classmethod

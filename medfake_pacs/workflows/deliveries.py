@@ -1,14 +1,19 @@
 """Send what is due for one destination; what is due is decided anew each time, from the tables."""
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
-from medfake_pacs import crashpoints
+import sqlalchemy as sa
+
+from medfake_pacs import audit, crashpoints
 from medfake_pacs.config import DestinationSettings
 from medfake_pacs.database import reading, transaction
+from medfake_pacs.database.tables import deliveries
 from medfake_pacs.delivery import OutgoingReport, client_context, due, record, send_batch
-from medfake_pacs.entities import Delivery
+from medfake_pacs.entities import AuditEvent, Delivery
 from medfake_pacs.errors import DeliveryError
 from medfake_pacs.report import as_comprehensive
 from medfake_pacs.workflows.context import Context
@@ -17,9 +22,10 @@ _BATCH = 50
 
 
 def send_due(context: Context, destination_name: str) -> int:
-    """Send every report that is due for a destination in one association; return how many were tried.
+    """Send every report that is due for a destination, up to 50 by one association; return how many were tried.
 
-    One batch at a time goes to a destination: where one is under way, this returns 0 at once.
+    One batch at a time goes to a destination. Where one is under way, this returns 0 at once: whoever
+    sends that looks for more before it ends.
     """
     destination = next((item for item in context.settings.destinations if item.name == destination_name), None)
     if destination is None:
@@ -27,10 +33,58 @@ def send_due(context: Context, destination_name: str) -> int:
     lock = context.destination_locks[destination_name]
     if not lock.acquire(blocking=False):
         return 0
+    count = 0
     try:
-        return _send(context, destination)
+        with _sole_sender(context, destination_name) as sole:
+            while sole and (sent := _send(context, destination)):
+                count += sent
     finally:
         lock.release()
+    return count
+
+
+@contextmanager
+def _sole_sender(context: Context, destination_name: str) -> Iterator[bool]:
+    """Tell whether no other node sends to the destination, and keep it so: an advisory lock on PostgreSQL."""
+    if context.engine.dialect.name != "postgresql":
+        yield True
+        return
+    key = int.from_bytes(hashlib.sha256(destination_name.encode()).digest()[:8], signed=True)
+    with context.engine.connect() as connection:
+        held = connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one()
+        connection.commit()
+        try:
+            yield bool(held)
+        finally:
+            if held:
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+                connection.commit()
+
+
+def give_up_unknown(context: Context, now: float) -> int:
+    """Make dead letters of what waits for destinations that aren't configured any more; return how many.
+
+    They stay to be seen, and `deliveries retry` sends them once a destination has that name again.
+    """
+    known = [item.name for item in context.settings.destinations]
+    unknown = (deliveries.c.state == "waiting", deliveries.c.destination.not_in(known))
+    with transaction(context.engine) as connection:
+        rows = connection.execute(sa.select(deliveries).where(*unknown)).all()
+        for row in rows:
+            comment = f"no destination is named {row.destination!r} any more"
+            connection.execute(
+                sa.update(deliveries)
+                .where(deliveries.c.delivery_id == row.delivery_id)
+                .values(state="dead", finished_at=now, last_comment=comment)
+            )
+            event = AuditEvent(
+                kind="delivery-dead",
+                study_instance_uid=row.study_instance_uid,
+                sop_instance_uid=row.report_uid,
+                payload={"delivery_id": row.delivery_id, "destination": row.destination, "comment": comment},
+            )
+            audit.append(connection, event)
+    return len(rows)
 
 
 def _send(context: Context, destination: DestinationSettings) -> int:

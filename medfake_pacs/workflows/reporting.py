@@ -1,5 +1,6 @@
 """Turn a recorded verdict into a report and its deliveries; the step may run again."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,26 +11,37 @@ import sqlalchemy as sa
 from medfake_pacs import audit, crashpoints
 from medfake_pacs.config import DestinationSettings
 from medfake_pacs.database import reading, transaction
-from medfake_pacs.database.tables import reports, revisions
+from medfake_pacs.database.tables import deliveries, reports, revisions
 from medfake_pacs.delivery import enqueue
 from medfake_pacs.entities import AuditEvent, Report, Verdict
+from medfake_pacs.errors import ReportError
 from medfake_pacs.report import ReportSettings, build_report
-from medfake_pacs.workflows.assessment import rows_of, verdict_on
+from medfake_pacs.workflows.assessment import recorded_verdict, rows_of
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.scoring import series_routing
 
 
 def report_revision(context: Context, study_instance_uid: str, revision: int) -> list[str]:
-    """Write a revision's report and its deliveries, unless that was done; return the destinations' names."""
-    verdict = verdict_on(context, study_instance_uid, revision)
+    """Write a revision's report and its deliveries, unless that was done; return the destinations' names.
+
+    The report is made from the recorded verdict. One that is recorded is never written again: its bytes
+    name this node and this version, and what was sent must stay what the log says.
+
+    Raises
+    ------
+    ReportError
+        If the revision has no verdict.
+    """
+    verdict = recorded_verdict(context, study_instance_uid, revision)
+    if verdict is None:
+        raise ReportError(f"revision {revision} of study {study_instance_uid} has no verdict")
     with reading(context.engine) as connection:
+        mine = (revisions.c.study_instance_uid == study_instance_uid, revisions.c.revision == revision)
+        found = connection.execute(sa.select(revisions).where(*mine)).one()
+        if found.state != "completed":
+            return _waiting_destinations(connection, study_instance_uid)
         rows = rows_of(connection, study_instance_uid, revision)
         destinations = _destinations(context, connection, rows)
-        completed_at = connection.execute(
-            sa.select(revisions.c.completed_at).where(
-                revisions.c.study_instance_uid == study_instance_uid, revisions.c.revision == revision
-            )
-        ).scalar_one()
         predecessor = _report(connection, study_instance_uid, revision - 1)
     report = None
     if destinations is not None:
@@ -37,14 +49,29 @@ def report_revision(context: Context, study_instance_uid: str, revision: int) ->
             verdict=verdict,
             sources=_sources(context, rows),
             settings=report_settings(context),
-            now=datetime.fromtimestamp(completed_at, UTC),
+            now=datetime.fromtimestamp(found.completed_at, UTC),
             predecessor=predecessor,
-            output_dir=context.settings.reports_dir,
+            output_dir=_output_dir(context),
         )
         crashpoints.reach("worker.report-written")
     _record_report(context, verdict, rows[0], report, destinations or [])
     crashpoints.reach("worker.report-recorded")
     return [item.name for item in destinations or []]
+
+
+def _output_dir(context: Context) -> Path:
+    """Return a folder of this node's own: another that does the same step must not write the same file."""
+    name = hashlib.sha256(context.settings.node_id.encode()).hexdigest()[:8]
+    folder = context.settings.reports_dir / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _waiting_destinations(connection: sa.Connection, study_instance_uid: str) -> list[str]:
+    query = sa.select(deliveries.c.destination).where(
+        deliveries.c.study_instance_uid == study_instance_uid, deliveries.c.state == "waiting"
+    )
+    return sorted(set(connection.execute(query).scalars()))
 
 
 def _destinations(

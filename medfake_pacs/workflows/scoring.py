@@ -16,7 +16,7 @@ from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.rows import attributes_of, score_to_json
 
 _CHUNKS_AHEAD = 4
-_MAXIMUM_BROKEN_ATTEMPTS = 3
+_MAXIMUM_CRASHES = 3
 
 
 def claim_chunks(context: Context) -> list[str]:
@@ -62,37 +62,59 @@ def queued_chunks(context: Context) -> list[str]:
 
 
 def give_back(context: Context, chunk_id: str) -> None:
-    """Put the images of a chunk whose workflow broke off back in line; after the third time they are given up.
-
-    Given up means recorded as not assessed: an image that kills the worker again and again must not
-    keep every other one waiting.
-    """
+    """Put the images of a chunk whose workflow broke off back in line, to be claimed under another id."""
     with transaction(context.engine) as connection:
-        mine = (instances.c.chunk_id == chunk_id, instances.c.state == "queued")
-        attempts = instances.c.broken_attempts + 1
-        connection.execute(sa.update(instances).where(*mine).values(broken_attempts=attempts))
-        retry = instances.c.broken_attempts < _MAXIMUM_BROKEN_ATTEMPTS
-        connection.execute(sa.update(instances).where(*mine, retry).values(state="received", chunk_id=None))
-    given_up = [
-        Outcome(work=work, reason=f"scoring broke off {_MAXIMUM_BROKEN_ATTEMPTS} times")
-        for work in load_chunk(context, chunk_id)
-    ]
-    record(context, given_up)
+        connection.execute(
+            sa.update(instances)
+            .where(instances.c.chunk_id == chunk_id, instances.c.state == "queued")
+            .values(state="received", chunk_id=None, broken_attempts=instances.c.broken_attempts + 1)
+        )
 
 
 def score_chunk(context: Context, chunk_id: str) -> int:
     """Decode and score every image of a chunk and record what became of each; return how many there were.
 
-    Images that are done already are left alone, so that the step may run again after a crash.
+    Images that are done already are left alone, so that the step may run again after a crash. Where a
+    process died with the chunk in hand its images are scored one by one, each recorded before the next is
+    begun; the one that three processes died with is given up, so that it can't keep the others waiting.
     """
+    suspects = _take_in_hand(context, chunk_id)
     works = load_chunk(context, chunk_id)
     crashpoints.reach("worker.chunk-loaded")
+    if not suspects:
+        _score(context, works)
+        return len(works)
+    for work in works:
+        if suspects[work.instance_id] >= _MAXIMUM_CRASHES:
+            record(context, [Outcome(work=work, reason=f"the process that scored it died {_MAXIMUM_CRASHES} times")])
+            continue
+        with transaction(context.engine) as connection:
+            mine = instances.c.instance_id == work.instance_id
+            connection.execute(sa.update(instances).where(mine).values(scoring_process=context.process_id))
+        _score(context, [work])
+    return len(works)
+
+
+def _take_in_hand(context: Context, chunk_id: str) -> dict[int, int]:
+    """Note which process has the chunk; return how many died with each image, if any did with one."""
+    mine = (instances.c.chunk_id == chunk_id, instances.c.state == "queued")
+    died = sa.and_(instances.c.scoring_process.is_not(None), instances.c.scoring_process != context.process_id)
+    with transaction(context.engine) as connection:
+        connection.execute(sa.update(instances).where(*mine, died).values(crashes=instances.c.crashes + 1))
+        found = connection.execute(sa.select(instances.c.instance_id, instances.c.crashes).where(*mine))
+        crashes = {row.instance_id: row.crashes for row in found}
+        suspect = any(crashes.values())
+        holder = None if suspect else context.process_id
+        connection.execute(sa.update(instances).where(*mine).values(scoring_process=holder))
+    return crashes if suspect else {}
+
+
+def _score(context: Context, works: Sequence[Work]) -> None:
     with context.decoders.borrow() as decoder:
         outcomes = assess_images(context, decoder, works)
     crashpoints.reach("worker.chunk-scored")
     record(context, outcomes)
     crashpoints.reach("worker.chunk-recorded")
-    return len(outcomes)
 
 
 def load_chunk(context: Context, chunk_id: str) -> list[Work]:
@@ -145,6 +167,7 @@ def _finish_instance(connection: sa.Connection, outcome: Outcome) -> bool:
             route=work.routing.name,
             model_sha256=outcome.model_sha256,
             decoder=outcome.info.decoder if outcome.info else None,
+            scoring_process=None,
             not_assessed_reason=outcome.reason or None,
         )
     )

@@ -81,6 +81,19 @@ def test_a_password_in_the_database_url_is_refused_and_not_shown() -> None:
     assert "secret" not in str(found["database"])
 
 
+def test_a_database_in_memory_or_a_hidden_password_is_refused() -> None:
+    assert "in memory" in problems_of({"database": {"url": "sqlite://"}})["database"].reason
+    found = problems_of({"database": {"url": "postgresql+psycopg://u@h/d?password=secret"}})["database"]
+    assert "secret" not in str(found)
+
+
+def test_an_empty_condition_is_refused() -> None:
+    assert (
+        "hold for everything"
+        in problems_of({"routes": [{"name": "a", "description": [""]}]})["routes[1].description[1]"].reason
+    )
+
+
 def test_the_environment_overrides_and_its_mistakes_are_named() -> None:
     settings = parse_settings({"node": {"port": 1}}, base=BASE, environment={"MEDFAKE_NODE__PORT": "11113"})
     assert settings.node.port == 11113

@@ -78,10 +78,18 @@ def test_probability_is_the_calibrated_one() -> None:
     assert found.probability == pytest.approx(1 / (1 + math.exp(-2.0)))
 
 
-def test_what_cannot_be_scored_is_counted_and_named() -> None:
+def test_what_cannot_be_scored_is_counted_and_named_and_keeps_its_series_from_being_real() -> None:
     found = verdict_of([-6.0, None, -6.0])
-    assert (found.label, found.images_scored, found.images_total) == (REAL, 2, 3)
+    assert (found.label, found.images_scored, found.images_total) == (UNSURE, 2, 3)
     assert "1 of 3 images not assessed: truncated" in found.reason
+    assert verdict_of([6.0, None, 6.0], 1).label is FAKE
+
+
+def test_a_localizer_among_the_images_changes_nothing() -> None:
+    found = assess_series(
+        [image(0, -6.0), image(1, None, reason="localizer image: not assessed")], profile(1), route=""
+    )
+    assert (found.label, found.images_scored, found.images_total) == (REAL, 1, 2)
 
 
 def test_nothing_scored_is_not_assessed_with_the_reason() -> None:
@@ -98,8 +106,14 @@ def test_outside_the_domain_is_indeterminate_and_not_pooled() -> None:
     images = [image(0, 9.0, outside="a photograph"), image(1, -6.0)]
     found = assess_series(images, profile(1), route="")
     assert [finding.label for finding in found.findings] == [UNSURE, REAL]
-    assert found.label is UNSURE
-    assert "a photograph" in found.reason
+    assert (found.label, found.images_scored) == (REAL, 1)
+    assert "1 of 2 images outside the model's domain: a photograph" in found.reason
+
+
+def test_a_series_that_is_mostly_outside_the_domain_is_indeterminate() -> None:
+    images = [image(0, 9.0, outside="a photograph"), image(1, 9.0, outside="a photograph"), image(2, -6.0)]
+    assert assess_series(images, profile(1), route="").label is UNSURE
+    assert assess_series(images[:2], profile(1), route="").label is UNSURE
 
 
 def test_conflicting_pixels_are_never_real() -> None:

@@ -3,6 +3,8 @@
 Revision: 0001.
 """
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -94,7 +96,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("ix_deliveries_due", ["state", "destination", "next_attempt_at"], unique=False)
+        batch_op.create_index("ix_deliveries_study", ["study_instance_uid", "state"], unique=False)
 
+    op.create_table(
+        "identity",
+        sa.Column("database_id", sa.String(length=36), nullable=False),
+        sa.PrimaryKeyConstraint("database_id", name=op.f("pk_identity")),
+    )
     op.create_table(
         "instances",
         sa.Column(
@@ -130,6 +138,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), server_default="received", nullable=False),
         sa.Column("chunk_id", sa.String(length=128), nullable=True),
         sa.Column("broken_attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("scoring_process", sa.Text(), nullable=True),
+        sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("pixel_sha256", sa.String(length=64), nullable=True),
         sa.Column("route", sa.Text(), nullable=True),
         sa.Column("model_sha256", sa.String(length=64), nullable=True),
@@ -178,6 +188,8 @@ def upgrade() -> None:
         sa.Column("trigger", sa.String(length=32), nullable=False),
         sa.Column("last_received_at", sa.Float(), nullable=False),
         sa.Column("state", sa.String(length=16), server_default="completed", nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_attempt_at", sa.Float(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("study_instance_uid", "revision", name=op.f("pk_revisions")),
     )
     with op.batch_alter_table("revisions", schema=None) as batch_op:
@@ -198,10 +210,12 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), server_default="0", nullable=False),
         sa.Column("opened_at", sa.Float(), nullable=True),
         sa.Column("last_received_at", sa.Float(), nullable=True),
+        sa.Column("expired_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("study_instance_uid", name=op.f("pk_studies")),
     )
     with op.batch_alter_table("studies", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_studies_opened_at"), ["opened_at"], unique=False)
+        batch_op.create_index("ix_studies_retention", ["expired_at", "last_received_at"], unique=False)
 
     op.create_table(
         "verdicts",
@@ -218,6 +232,7 @@ def upgrade() -> None:
         sa.Column("images_scored", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("study_instance_uid", "revision", "scope", "scope_uid", name=op.f("pk_verdicts")),
     )
     with op.batch_alter_table("verdicts", schema=None) as batch_op:
@@ -242,6 +257,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("delivery_attempts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_delivery_attempts_delivery_id"), ["delivery_id"], unique=False)
+    op.execute(sa.text("INSERT INTO identity (database_id) VALUES (:id)").bindparams(id=str(uuid.uuid4())))
     sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in _SQLITE_TRIGGERS if sqlite else _POSTGRESQL_TRIGGERS:
         op.execute(statement)
