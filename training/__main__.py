@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tomllib
 from pathlib import Path
 
 from training.configuration import Configuration, read_configuration
@@ -49,7 +50,9 @@ def _export(configuration: Configuration, options: argparse.Namespace) -> None:
 
     setting = make_setting(configuration, options.data)
     checkpoint = options.checkpoint or options.output / "best.pt"
-    write_bundle(setting, checkpoint, options.bundle, version=options.model_version)
+    card = options.config.with_suffix(".card.toml")
+    about = tomllib.loads(card.read_text(encoding="utf-8")) if card.exists() else None
+    write_bundle(setting, checkpoint, options.bundle, version=options.model_version, about=about)
     scorer = open_scorer(setting, options.bundle, options.output / "cache", options.device)
     print(calibrate(setting, options.bundle, scorer, options.rounds))
 

@@ -15,9 +15,7 @@ _MARGIN = 1.25
 _NOISE_MARGIN = 4.0
 
 
-def fit(
-    train: Sequence[Array], validation: Sequence[Array], *, hounsfield: bool, tile_px: int
-) -> tuple[Domain, dict[str, Array]]:
+def fit(train: Sequence[Array], validation: Sequence[Array], *, hounsfield: bool) -> tuple[Domain, dict[str, Array]]:
     """The domain and its tensors: domain.mean (D,), domain.components (K, D), domain.deviation (K,).
 
     The components are those of the training images, mirrored, and shifted and scaled by up to 10 %. The bounds

@@ -13,19 +13,27 @@ from safetensors.numpy import save_file
 from training import domain
 from training.configuration import Configuration
 from training.setting import Setting
+from training.split import patients
 
 FORMAT = 1
+# Tiles are as large as the crops that the network learnt from. Larger ones are quicker and were worse: knee,
+# validation, families in training, after 675 steps: AUC 0.784 with 96 px, 0.764 with 128, 0.745 with 224.
+TILE_PX, OVERLAP_PX = 96, 32
 
 
-def write_bundle(setting: Setting, checkpoint: Path, directory: Path, *, version: str) -> None:
-    """Writes the weights of a checkpoint and a card that is not calibrated yet."""
+def write_bundle(
+    setting: Setting, checkpoint: Path, directory: Path, *, version: str, about: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the weights of a checkpoint and a card that is not calibrated yet.
+
+    ``about`` is the card's description and data, for readers.
+    """
     configuration = setting.configuration
-    side, overlap = (288, 64) if configuration.sampling.hounsfield else (224, 64)
+    about = about or {}
     bounds, tensors = domain.fit(
         [sample.image for sample in setting.split.train],
         [sample.image for sample in setting.split.validation],
         hounsfield=configuration.sampling.hounsfield,
-        tile_px=side,
     )
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / "weights.safetensors"
@@ -35,11 +43,11 @@ def write_bundle(setting: Setting, checkpoint: Path, directory: Path, *, version
         "name": configuration.name,
         "version": version,
         "modality": configuration.modality,
-        "description": "",
+        "description": about.get("description", ""),
         "network": {"backbone": configuration.backbone, "in_channels": len(configuration.preprocessing.channels)},
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "preprocessing": configuration.preprocessing_source,
-        "tile": {"size": side, "overlap": overlap},
+        "tile": {"size": TILE_PX, "overlap": OVERLAP_PX},
         "pooling": {
             "top_k_positions": configuration.training.top_positions,
             "contiguous_k": 3 if configuration.sampling.hounsfield else 1,
@@ -47,6 +55,8 @@ def write_bundle(setting: Setting, checkpoint: Path, directory: Path, *, version
         "calibration": {"slope": 1.0, "intercept": 0.0},
         "thresholds": {"real_below": 0.5, "fake_above": 0.9},
         "domain": domain.as_mapping(bounds),
+        "data": about.get("data", []),
+        "training": plain(configuration) | _spent(checkpoint) | {"split": _split_sizes(setting)},
     }
     write_card(directory, card)
 
@@ -78,3 +88,17 @@ def plain(configuration: Configuration) -> dict[str, Any]:
         "learning_rate": training.learning_rate,
         "seed": configuration.seed,
     }
+
+
+def _spent(checkpoint: Path) -> dict[str, Any]:
+    progress = torch.load(checkpoint, map_location="cpu", weights_only=True)["progress"]
+    return {
+        "steps": progress["step"],
+        "wall_clock_s": round(progress["elapsed_s"]),
+        "validation_auc_of_crops": round(progress["best_auc"], 4),
+    }
+
+
+def _split_sizes(setting: Setting) -> dict[str, dict[str, int]]:
+    parts = {"train": setting.split.train, "validation": setting.split.validation, "test": setting.split.test}
+    return {name: {"images": len(samples), "groups": len(patients(samples))} for name, samples in parts.items()}
