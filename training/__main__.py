@@ -60,6 +60,7 @@ def _export(configuration: Configuration, options: argparse.Namespace) -> None:
 def _evaluate(configuration: Configuration, options: argparse.Namespace) -> None:
     from training.evaluate import measure, open_scorer, reading_of
     from training.figures import line
+    from training.readme import write_readme
     from training.setting import make_setting
 
     setting = make_setting(configuration, options.data)
@@ -67,6 +68,9 @@ def _evaluate(configuration: Configuration, options: argparse.Namespace) -> None
     command = f"python -m training evaluate --config {options.config} --data {options.data} --bundle {options.bundle}"
     for figure in measure(setting, options.bundle, scorer, reading_of(options.bundle), command):
         print(line(figure))
+    template = options.config.with_suffix(".readme.md")
+    if template.exists():
+        write_readme(options.bundle, template)
 
 
 def main(arguments: list[str] | None = None) -> int:

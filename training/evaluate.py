@@ -15,7 +15,7 @@ from training.setting import Setting
 VALIDATION_SEED = 101
 TEST_SEED = 202
 SERIES_SEED = 303
-_CODEC_IMAGES = 60
+_CODEC_IMAGES = {False: 30, True: 8}
 
 
 def open_scorer(setting: Setting, bundle: Path, cache_dir: Path, device: str) -> Scorer:
@@ -43,7 +43,9 @@ def measure(setting: Setting, bundle: Path, scorer: Scorer, reading: Reading, co
     """Measures on test patients and writes the figures into the card."""
     configuration = setting.configuration
     volumes = configuration.pinned_to_test
-    rows = scorer.rows("test", seed=TEST_SEED, codec_images=_CODEC_IMAGES, skip=volumes)
+    rows = scorer.rows(
+        "test", seed=TEST_SEED, codec_images=_CODEC_IMAGES[configuration.sampling.hounsfield], skip=volumes
+    )
     figures = [outside_figure(rows), *image_figures(rows, reading, configuration.families)]
     card = read_card(bundle)
     length = card["pooling"]["contiguous_k"]

@@ -50,11 +50,13 @@ def series_figures(series: dict[str, list[list[Row]]], reading: Reading, length:
         score = best_run([row.score for row in rows if not row.outside], length)
         result.append(
             {
-                "what": "clean series: best run's logit, and the threshold's",
-                "condition": f"{len(rows)} slices of {rows[0].patient}",
+                "what": f"clean series, logit of its best run: called {_called(score, reading)}",
+                "condition": f"{len(rows)} slices; fake above {reading.fake_above_logit:.3f}",
                 "value": round(score, 4),
                 "threshold": round(reading.fake_above_logit, 4),
-                "called": _called(score, reading),
+                "real_below": round(reading.real_below_logit, 4),
+                "of": 1,
+                "patients": 1,
             }
         )
     for family, volumes in series.items():
@@ -112,6 +114,6 @@ def line(figure: Figure) -> str:
     """A figure as a row of a Markdown table."""
     low, high = figure.get("interval_95", (None, None))
     interval = "" if low is None else f"{low:.3f} to {high:.3f}"
-    size = f"{figure['count']} of {figure['of']}" if "count" in figure else f"{figure.get('fakes', '')} fakes"
+    size = f"{figure['fakes']} fakes" if "fakes" in figure else f"{figure.get('count', 1)} of {figure['of']}"
     value = "" if figure["value"] is None else f"{figure['value']:.3f}"
     return f"| {figure['what']} | {figure['condition']} | {value} | {interval} | {size} | {figure.get('patients', 1)} |"
