@@ -1,7 +1,7 @@
 """The upper layer of the receiver: pynetdicom's state machine on a reactor that waits instead of polling.
 
-This module and ``messages`` are the only ones that reach into pynetdicom's internals; they are written
-against 3.0.4. What they change, and why:
+This module, ``messages``, ``acceptor`` and ``server`` are the adaptor to pynetdicom: no other one reaches into
+its internals. They are written against 3.0.4. What they change, and why:
 
 - Both threads of an association slept 1 ms between two looks at their queues, and the socket was read in
   steps of 4096 bytes. Here they wait for the socket or for each other, and a PDU is read whole.

@@ -28,7 +28,6 @@ def test_events_that_could_not_be_written_are_counted_in_the_log_later(tmp_path:
     # The tables aren't there yet: the database is "away".
     for _ in range(3):
         clerk.log(AuditEvent(kind="association-rejected"))
-    clerk._events.join  # noqa: B018
     upgrade(engine)
     clerk.close()
     with engine.connect() as connection:
