@@ -9,10 +9,10 @@ import itertools
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from types import FrameType
@@ -30,11 +30,11 @@ from medfake_pacs.association.resolver import CachingResolver
 from medfake_pacs.association.server import ReceiverServer, ServerLimits
 from medfake_pacs.association.tls import server_context
 from medfake_pacs.config import Settings, find_configuration, load_settings
-from medfake_pacs.database import open_engine, transaction, upgrade
+from medfake_pacs.database import open_engine, reading, transaction, upgrade
 from medfake_pacs.database.engine import insert_into
 from medfake_pacs.database.tables import instances, nodes
-from medfake_pacs.entities import AuditEvent
-from medfake_pacs.errors import ConfigurationError, MedfakeError
+from medfake_pacs.entities import AuditEvent, SpooledInstance
+from medfake_pacs.errors import CannotUnderstandError, ConfigurationError, MedfakeError
 from medfake_pacs.pixels.syntaxes import SUPPORTED_TRANSFER_SYNTAXES
 from medfake_pacs.report.recognise import is_own_report
 from medfake_pacs.spool import Spool
@@ -71,10 +71,10 @@ class _Receiver:
 
     def __init__(self, settings: Settings, index: int) -> None:
         self._settings = settings
-        self._node_id = f"{socket.gethostname()}-receiver-{index}"
+        self._node_id = f"{settings.node_id}/receiver-{index}"
         self._engine = open_engine(settings.database_url)
         upgrade(self._engine)
-        self._spool = Spool(settings.spool_dir, settings.spool.min_free_bytes, owner=self._node_id)
+        self._spool = Spool(settings.spool_dir, settings.spool.min_free_bytes, owner=f"receiver-{index}")
         self._stopping = threading.Event()
         self._started_at = time.time()
 
@@ -99,14 +99,26 @@ class _Receiver:
 
     def _sweep(self) -> None:
         cut_off = self._spool.sweep()
-        with self._engine.connect() as connection:
-            known = frozenset(connection.scalars(sa.select(instances.c.content_sha256)))
         adopted = 0
-        objects = self._spool.adopt(known)
+        objects = self._spool.adopt(self._on_record)
         while batch := list(itertools.islice(objects, _ADOPTED_AT_ONCE)):
-            record(self._engine, batch, adopted=True)
-            adopted += len(batch)
+            adopted += self._record_adopted(batch)
         _LOGGER.info("spool swept", extra={"cut_off": cut_off, "adopted": adopted})
+
+    def _on_record(self, digests: Sequence[str]) -> set[str]:
+        with reading(self._engine) as connection:
+            query = sa.select(instances.c.content_sha256).where(instances.c.content_sha256.in_(digests))
+            return set(connection.execute(query).scalars())
+
+    def _record_adopted(self, batch: Sequence[SpooledInstance]) -> int:
+        """Record adopted objects; one that can't be recorded keeps neither the others nor the start back."""
+        try:
+            return len(record(self._engine, batch, adopted=True))
+        except CannotUnderstandError as error:
+            if len(batch) == 1:
+                _LOGGER.error("object not adopted", extra={"file": batch[0].path.name, "reason": str(error)})
+                return 0
+        return sum(self._record_adopted([spooled]) for spooled in batch)
 
     def _server(self, register: Register, clerk: Clerk) -> ReceiverServer:
         settings = self._settings

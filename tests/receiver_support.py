@@ -304,7 +304,7 @@ def data_set_bytes(path: Path) -> bytes:
 def assert_spool_is_sound(settings: Settings) -> None:
     """Check that every row's object is there and is what the row says, and that nothing half-received is left."""
     for row in instance_rows(settings):
-        content = data_set_bytes(Path(row.path))
+        content = data_set_bytes(settings.spool_dir / row.path)
         assert hashlib.sha256(content).hexdigest() == row.content_sha256
         assert len(content) == row.size_bytes
     assert incoming_files(settings) == []

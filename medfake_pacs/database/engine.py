@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 _BUSY_TIMEOUT_MS = 60_000
+Insert = sqlite.Insert | postgresql.Insert
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -59,11 +60,14 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
         connection.rollback()
 
 
-def insert_into(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+def insert_into(connection: sa.Connection, table: sa.Table) -> Insert:
     """Return an INSERT for ``table`` that knows ON CONFLICT in the connection's dialect."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    return insert_for(connection.dialect.name, table)
+
+
+def insert_for(dialect: str, table: sa.Table) -> Insert:
+    """Return an INSERT for ``table`` that knows ON CONFLICT in the dialect of that name."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def database_id(engine: sa.Engine) -> str:

@@ -1,12 +1,15 @@
 """Record a spooled instance: the row that makes it work, and what it says of duplicates."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import sqlalchemy as sa
 
-from medfake_pacs.database.engine import insert_into
+from medfake_pacs.database.engine import Insert, insert_for
 from medfake_pacs.database.tables import instances, studies
 from medfake_pacs.entities import SpooledInstance
+
+_PARTS_IN_SPOOL = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,7 @@ def record_instance(connection: sa.Connection, spooled: SpooledInstance) -> Reco
 
 
 def _rows_of(connection: sa.Connection, sop_instance_uid: str) -> list[sa.Row[tuple[int, str]]]:
-    query = sa.select(instances.c.instance_id, instances.c.content_sha256).order_by(instances.c.instance_id)
-    return list(connection.execute(query.where(instances.c.sop_instance_uid == sop_instance_uid)))
+    return list(connection.execute(_KNOWN, {"uid": sop_instance_uid}))
 
 
 def _columns(spooled: SpooledInstance) -> dict[str, object]:
@@ -49,7 +51,8 @@ def _columns(spooled: SpooledInstance) -> dict[str, object]:
         "transfer_syntax_uid": spooled.transfer_syntax_uid,
         "content_sha256": spooled.content_sha256,
         "size_bytes": spooled.size_bytes,
-        "path": str(spooled.path),
+        # From the spool's folder on, so that the folder may be moved or mounted elsewhere.
+        "path": "/".join(spooled.path.parts[-_PARTS_IN_SPOOL:]),
         "association_id": spooled.peer.association_id,
         "calling_ae_title": spooled.peer.calling_ae_title,
         "called_ae_title": spooled.peer.called_ae_title,
@@ -59,23 +62,39 @@ def _columns(spooled: SpooledInstance) -> dict[str, object]:
 
 
 def _insert_once(connection: sa.Connection, row: dict[str, object]) -> int | None:
-    statement = (
-        insert_into(connection, instances).values(row).on_conflict_do_nothing().returning(instances.c.instance_id)
-    )
-    return connection.execute(statement).scalar_one_or_none()
+    return connection.execute(_insertion(connection.dialect.name, tuple(row)), row).scalar_one_or_none()
 
 
 def _reopen_study(connection: sa.Connection, study_instance_uid: str, received_at: float) -> None:
-    statement = insert_into(connection, studies).values(
-        study_instance_uid=study_instance_uid, opened_at=received_at, last_received_at=received_at
+    connection.execute(_reopening(connection.dialect.name), {"uid": study_instance_uid, "at": received_at})
+
+
+# Building these takes longer than running them, and the receiver waits for it with each object.
+_KNOWN = (
+    sa.select(instances.c.instance_id, instances.c.content_sha256)
+    .where(instances.c.sop_instance_uid == sa.bindparam("uid"))
+    .order_by(instances.c.instance_id)
+)
+
+
+@lru_cache(maxsize=4)
+def _insertion(dialect: str, columns: tuple[str, ...]) -> Insert:
+    values = {name: sa.bindparam(name) for name in columns}
+    statement = insert_for(dialect, instances).values(values).on_conflict_do_nothing()
+    return statement.returning(instances.c.instance_id)
+
+
+@lru_cache(maxsize=4)
+def _reopening(dialect: str) -> Insert:
+    at = sa.bindparam("at")
+    statement = insert_for(dialect, studies).values(
+        study_instance_uid=sa.bindparam("uid"), opened_at=at, last_received_at=at
     )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[studies.c.study_instance_uid],
-            set_={
-                "opened_at": sa.func.coalesce(studies.c.opened_at, statement.excluded.opened_at),
-                "last_received_at": statement.excluded.last_received_at,
-                "expired_at": None,
-            },
-        )
+    return statement.on_conflict_do_update(
+        index_elements=[studies.c.study_instance_uid],
+        set_={
+            "opened_at": sa.func.coalesce(studies.c.opened_at, statement.excluded.opened_at),
+            "last_received_at": statement.excluded.last_received_at,
+            "expired_at": None,
+        },
     )

@@ -2,9 +2,10 @@
 
 import errno
 import hashlib
+import itertools
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from medfake_pacs.spool.incoming import IncomingFolder, IncomingObject, free_byt
 _LOGGER = logging.getLogger(__name__)
 _SUFFIX = ".dcm"
 _BLOCK_BYTES = 2**20
+_DIGESTS_AT_ONCE = 500
 _SYNCERS = 32
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -151,16 +153,20 @@ class Spool:
         """Remove what receivers that are gone left half-received; return the number of objects."""
         return self._folder.sweep()
 
-    def adopt(self, known: Collection[str] = frozenset()) -> Iterator[SpooledInstance]:
-        """Yield each object in the spool whose digest isn't in ``known``; damaged ones are set aside.
+    def adopt(
+        self, known: Callable[[Sequence[str]], Collection[str]] = lambda _digests: ()
+    ) -> Iterator[SpooledInstance]:
+        """Yield each object in the spool whose digest nobody knows; damaged ones are set aside.
 
-        Its time of reception, its association and its sender are those that its file says.
+        ``known`` is given some digests at a time and returns those of them that are on record. An object's
+        time of reception, its association and its sender are those that its file says.
         """
         for folder in sorted(self._objects.iterdir()):
-            names = [entry.name for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX)]
-            for name in sorted(names):
-                if name.removesuffix(_SUFFIX) not in known and (spooled := self._adopt(folder / name)):
-                    yield spooled
+            entries = (entry.name.removesuffix(_SUFFIX) for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX))
+            while digests := list(itertools.islice(entries, _DIGESTS_AT_ONCE)):
+                for digest in sorted(set(digests).difference(known(digests))):
+                    if spooled := self._adopt(folder / f"{digest}{_SUFFIX}"):
+                        yield spooled
 
     def _adopt(self, path: Path) -> SpooledInstance | None:
         try:

@@ -60,7 +60,9 @@ CASES = [(point, "process") for point in (*RECEIVER, *WORKER)] + [(point, "group
 IMAGES = 3
 SEND_TIMEOUT_S = 5.0
 # The sender's pynetdicom drops its socket unclosed when the peer dies.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
 
 
 @pytest.fixture(scope="module")

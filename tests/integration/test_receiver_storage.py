@@ -79,7 +79,7 @@ def test_an_object_is_kept_recorded_and_logged(receiver: Receiver) -> None:
     (event,) = audit_rows(receiver.settings, "instance-received")
     assert event["sop_instance_uid"] == image.SOPInstanceUID
     assert event["payload"]["content_sha256"] == row.content_sha256
-    kept = pydicom.dcmread(row.path)
+    kept = pydicom.dcmread(receiver.settings.spool_dir / row.path)
     assert kept.PatientName == "Doe^Jane"
     assert kept.file_meta.SendingApplicationEntityTitle == CALLING
 

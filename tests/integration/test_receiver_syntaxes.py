@@ -73,7 +73,7 @@ def test_dcmtk_sends_in_each_transfer_syntax(sqlite_receiver: Receiver, tmp_path
 
     assert result.returncode == 0, result.stderr
     (row,) = [row for row in instance_rows(sqlite_receiver.settings) if row.sop_instance_uid == sent.SOPInstanceUID]
-    kept = pydicom.dcmread(row.path)
+    kept = pydicom.dcmread(sqlite_receiver.settings.spool_dir / row.path)
     assert row.transfer_syntax_uid == kept.file_meta.TransferSyntaxUID == syntax
     assert kept.PixelData == sent.PixelData
     assert row.lossy == (syntax == "1.2.840.10008.1.2.4.51")
@@ -89,4 +89,4 @@ def test_the_kept_bytes_are_those_that_were_sent(sqlite_receiver: Receiver, tmp_
     assert _storescu(sqlite_receiver.port, "--propose-little", str(path)).returncode == 0
     sent = pydicom.dcmread(path)
     (row,) = [row for row in instance_rows(sqlite_receiver.settings) if row.sop_instance_uid == sent.SOPInstanceUID]
-    assert data_set_bytes(Path(row.path)) == data_set_bytes(path)
+    assert data_set_bytes(sqlite_receiver.settings.spool_dir / row.path) == data_set_bytes(path)

@@ -113,7 +113,7 @@ def test_objects_that_nobody_knows_are_adopted_with_their_sender(spool: Spool, t
         received, incoming = _receive(spool, *_content(tmp_path))
         kept.append(spool.keep(received, incoming))
 
-    adopted = list(spool.adopt({kept[0].content_sha256}))
+    adopted = list(spool.adopt({kept[0].content_sha256}.intersection))
 
     assert sorted(adopted, key=lambda item: item.content_sha256) == sorted(
         kept[1:], key=lambda item: item.content_sha256
