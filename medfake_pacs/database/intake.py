@@ -32,6 +32,8 @@ def record_instance(connection: sa.Connection, spooled: SpooledInstance) -> Reco
     known = _rows_of(connection, attributes.sop_instance_uid)
     same = [row.instance_id for row in known if row.content_sha256 == spooled.content_sha256]
     if same:
+        # Its file may have been deleted and is there again: let retention find it another time.
+        connection.execute(_KEPT_AGAIN, {"uid": attributes.study_instance_uid, "at": spooled.received_at})
         return Recorded(instance_id=same[0], duplicate=True, conflict_of=None)
     conflict_of = known[0].instance_id if known else None
     row = _columns(spooled) | {"conflict_of": conflict_of}
@@ -74,6 +76,13 @@ _KNOWN = (
     sa.select(instances.c.instance_id, instances.c.content_sha256)
     .where(instances.c.sop_instance_uid == sa.bindparam("uid"))
     .order_by(instances.c.instance_id)
+)
+
+
+_KEPT_AGAIN = (
+    sa.update(studies)
+    .where(studies.c.study_instance_uid == sa.bindparam("uid"), studies.c.expired_at.is_not(None))
+    .values(expired_at=None, last_received_at=sa.bindparam("at"))
 )
 
 

@@ -19,6 +19,7 @@ def profile_of(bundle: "Bundle") -> Profile:
             version=card.version,
             sha256=bundle.model_sha256,
             parameters={
+                "weights_sha256": card.weights_sha256,
                 "real_below": f"{thresholds.real_below:.6g}",
                 "fake_above": f"{thresholds.fake_above:.6g}",
                 "contiguous_k": str(card.pooling.contiguous_k),

@@ -42,7 +42,7 @@ def report_revision(context: Context, study_instance_uid: str, revision: int) ->
             return _waiting_destinations(connection, study_instance_uid)
         rows = rows_of(connection, study_instance_uid, revision)
         destinations = _destinations(context, connection, rows)
-        predecessor = _report(connection, study_instance_uid, revision - 1)
+        predecessor = _report(context, connection, study_instance_uid, revision - 1)
     report = None
     if destinations is not None:
         report = build_report(
@@ -110,24 +110,24 @@ def report_settings(context: Context) -> ReportSettings:
     )
 
 
-def _report(connection: sa.Connection, study_instance_uid: str, revision: int) -> Report | None:
+def _report(context: Context, connection: sa.Connection, study_instance_uid: str, revision: int) -> Report | None:
     row = connection.execute(
         sa.select(reports)
         .where(reports.c.study_instance_uid == study_instance_uid, reports.c.revision <= revision)
         .order_by(reports.c.revision.desc())
         .limit(1)
     ).one_or_none()
-    return report_of(row) if row else None
+    return report_of(context, row) if row else None
 
 
-def report_of(row: sa.Row) -> Report:
+def report_of(context: Context, row: sa.Row) -> Report:
     """Return the report that a ``reports`` row describes."""
     return Report(
         sop_instance_uid=row.sop_instance_uid,
         sop_class_uid=row.sop_class_uid,
         study_instance_uid=row.study_instance_uid,
         revision=row.revision,
-        path=Path(row.path),
+        path=context.settings.spool_dir / row.path,
         sha256=row.sha256,
         predecessor_uid=row.predecessor_uid,
     )

@@ -4,10 +4,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pydicom import dcmread
 
 from medfake_pacs.config import load_settings
 from medfake_pacs.database import open_engine, reading, transaction
@@ -253,3 +255,19 @@ def test_the_queries_of_the_clock_use_indices(tmp_path: Path, database_url: str)
     scans = [plan for plan in plans if plan[0].startswith("SCAN") and "USING" not in plan[0]]
     assert plans
     assert not scans
+
+
+def test_a_single_image_that_cannot_be_decoded_is_reported_as_such(orthanc: OrthancPeer, make_node: MakeNode) -> None:
+    node = make_node(destinations=[("pacs", orthanc.ae_title, orthanc.dicom_port)]).start()
+    (image,) = material.ct_series(1)
+    image.PixelData = image.PixelData[:100]
+    assert material.send(node.port, [image]) == [0]
+    node.wait_idle(1)
+    (content,) = orthanc.reports_of(image.StudyInstanceUID)
+    report = dcmread(BytesIO(content))
+    assert report.CompletionFlag == "PARTIAL"
+    text = report.to_json()
+    assert "truncated" in text
+    assert "NOT-ROUTED" not in text
+    (verdict,) = node.rows("verdicts", scope="study")
+    assert verdict.verdict == "not assessed"
