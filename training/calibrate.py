@@ -9,9 +9,10 @@ import numpy as np
 from training.scored import CLEAN, Row
 from training.statistics import platt, sigmoid
 
-# A clean score this many standard deviations above the mean is rarer than 1 in 1000 (one image), or, for the
-# hundreds of runs of slices that a series has, 1 in 10 000, were it normal; no percentile of so few images says more.
-DEVIATIONS = {1: 3.1, 3: 3.7}
+# By length of the run that is pooled. Single images: their scores have a heavier tail than a normal distribution's,
+# so more than the 3.1 that would do for 1 in 1000. Runs of three slices, of which a series has hundreds: 1 in 10 000
+# were the scores normal; no percentile of so few patients says more, and the mean of three has a lighter tail.
+DEVIATIONS = {1: 4.5, 3: 3.7}
 FAKES_BELOW = 0.10
 _STEPS = 1_000_000
 

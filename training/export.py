@@ -38,6 +38,7 @@ def write_bundle(
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / "weights.safetensors"
     save_file({**network_tensors(checkpoint), **tensors}, weights)
+    weights.chmod(0o644)
     card = {
         "format": FORMAT,
         "name": configuration.name,
