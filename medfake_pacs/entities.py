@@ -70,7 +70,7 @@ class ImageAttributes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledInstance:
-    """One object that is safe on disk: named by the SHA-256 of its data set, never by a UID."""
+    """One object that is safe on disk: named by the SHA-256 of transfer syntax and data set, never by a UID."""
 
     attributes: ImageAttributes
     transfer_syntax_uid: str
@@ -162,7 +162,11 @@ class ImageFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
-    """Which model said it: name, version, digest of the weights and the thresholds it was run with."""
+    """Which model said it: name, version, thresholds it was run with.
+
+    ``sha256`` covers the weights, the network, the preprocessing and the calibration; the parameter
+    ``weights_sha256`` is that of the weights file alone.
+    """
 
     name: str
     version: str

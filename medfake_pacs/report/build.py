@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from medfake_pacs import __version__
 from medfake_pacs.entities import ModelIdentity, Report, Verdict
 from medfake_pacs.errors import ReportError
-from medfake_pacs.report import document, equipment
+from medfake_pacs.report import document, equipment, wording
 from medfake_pacs.report import sources as received
 from medfake_pacs.report.document import DocumentIdentity
 from medfake_pacs.report.files import write_durably
@@ -72,8 +72,8 @@ def build_report(
 
 
 def is_complete(verdict: Verdict) -> bool:
-    """Say whether every image that a model was to assess was assessed; a series without model doesn't count."""
-    return all(series.images_scored >= series.images_total for series in verdict.series if series.model is not None)
+    """Say whether every image that a route takes was decoded; localizers are left out on purpose."""
+    return not any(wording.is_missed(series, finding) for series in verdict.series for finding in series.findings)
 
 
 def encode(dataset: Dataset) -> bytes:

@@ -22,6 +22,8 @@ ALGORITHM_VERSION = Concept("111003", "DCM", "Algorithm Version")
 ALGORITHM_PARAMETERS = Concept("111002", "DCM", "Algorithm Parameters")
 ALGORITHM_FAMILY = Concept("111000", "DCM", "Algorithm Family")
 ARTIFICIAL_INTELLIGENCE = Concept("123110", "DCM", "Artificial Intelligence")
+_MODEL_DIGEST = "SHA-256 of the model (weights, network, preprocessing, calibration)"
+_PARAMETER_NAMES = {"weights_sha256": "SHA-256 of the weights file"}
 _IMAGE_GROUP, _REGION_GROUP = "1501", "1410"
 
 
@@ -99,9 +101,9 @@ def algorithm_identification(model: ModelIdentity) -> Iterator[Item]:
     """Yield the items that say which model it was and how it was set (TID 4019)."""
     yield content.text(content.HAS_CONCEPT_MOD, ALGORITHM_NAME, sanitise.paragraph(model.name) or "unnamed")
     yield content.text(content.HAS_CONCEPT_MOD, ALGORITHM_VERSION, sanitise.paragraph(model.version) or "unknown")
-    for name, value in sorted(model.parameters.items()):
+    parameters = {_PARAMETER_NAMES.get(name, name): value for name, value in sorted(model.parameters.items())}
+    for name, value in {**parameters, _MODEL_DIGEST: model.sha256}.items():
         yield content.text(content.HAS_CONCEPT_MOD, ALGORITHM_PARAMETERS, sanitise.paragraph(f"{name} = {value}"))
-    yield content.text(content.HAS_CONCEPT_MOD, ALGORITHM_PARAMETERS, f"SHA-256 of the weights = {model.sha256}")
     yield content.code(content.HAS_CONCEPT_MOD, ALGORITHM_FAMILY, ARTIFICIAL_INTELLIGENCE)
 
 

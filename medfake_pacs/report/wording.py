@@ -7,6 +7,8 @@ from medfake_pacs.report import sanitise, scheme
 from medfake_pacs.report.scheme import Concept
 
 DISCLAIMER = "Made by software, not verified by a person. For research use only, not for diagnosis."
+# How the reason begins that is given for images which no route means to have assessed.
+LOCALIZER = "localizer image"
 _MAX_NAME = 200
 
 
@@ -40,6 +42,12 @@ def is_mentioned(finding: ImageFinding) -> bool:
     return carries or finding.declared_synthetic or bool(finding.conflict)
 
 
+def is_missed(series: SeriesVerdict, finding: ImageFinding) -> bool:
+    """Say whether an image was to be assessed and couldn't be."""
+    unassessed = finding.label == VerdictLabel.NOT_ASSESSED
+    return unassessed and bool(series.route) and not finding.reason.startswith(LOCALIZER)
+
+
 def unassessed_by_reason(series: SeriesVerdict) -> Mapping[str, Sequence[ImageFinding]]:
     """Return the images without assessment by reason, unless the series' own reason says it for all of them."""
     reasons: dict[str, list[ImageFinding]] = {}
@@ -62,7 +70,7 @@ def reason_concepts(series: Sequence[SeriesVerdict], label: VerdictLabel) -> tup
 def reason_concept(series: SeriesVerdict, finding: ImageFinding) -> Concept | None:
     """Return the code of why an image wasn't called real or fake; None where it was."""
     if finding.label == VerdictLabel.NOT_ASSESSED:
-        return scheme.NOT_SCORED if series.model else scheme.NOT_ROUTED
+        return scheme.NOT_SCORED if series.route else scheme.NOT_ROUTED
     if finding.label != VerdictLabel.INDETERMINATE:
         return None
     if finding.probability is None:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,58 +17,12 @@ from medfake_pacs.errors import ReportError
 from medfake_pacs.report import ReportSettings, as_comprehensive
 from tests import report_cases
 from tests.report_cases import NOW, case, finding, header, one_image, series, small_ct, study
+from tests.report_reading import evidence, group, groups, values
 
 FAKE, REAL, UNSURE, UNASSESSED = (
     VerdictLabel.FAKE, VerdictLabel.REAL, VerdictLabel.INDETERMINATE, VerdictLabel.NOT_ASSESSED,
 )  # fmt: skip
 NODULE = Region(x=10, y=20, width=30, height=40, score=2.5)
-
-
-def groups(report: Dataset) -> list[Dataset]:
-    """Return the measurement groups of a report."""
-    container = next(i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010")
-    return list(container.ContentSequence)
-
-
-def group(report: Dataset, name: str) -> Dataset:
-    """Return the only measurement group with that Tracking Identifier."""
-    found = [each for each in groups(report) if values(each)["Tracking Identifier"] == [name]]
-    assert len(found) == 1, [values(each)["Tracking Identifier"] for each in groups(report)]
-    return found[0]
-
-
-def values(item: Dataset) -> dict[str, list[object]]:
-    """Return the values of an item's children by Code Meaning of their name."""
-    found: dict[str, list[object]] = {}
-    for child in item.ContentSequence:
-        found.setdefault(child.ConceptNameCodeSequence[0].CodeMeaning, []).append(_value(child))
-    return found
-
-
-def _value(item: Dataset) -> object:
-    match item.ValueType:
-        case "TEXT":
-            return item.TextValue
-        case "CODE":
-            return item.ConceptCodeSequence[0].CodeMeaning
-        case "UIDREF":
-            return item.UID
-        case "NUM":
-            return float(item.MeasuredValueSequence[0].NumericValue)
-        case "IMAGE":
-            reference = item.ReferencedSOPSequence[0]
-            return reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber")
-        case "SCOORD":
-            return item.GraphicType, list(item.GraphicData), _value(item.ContentSequence[0])
-    raise AssertionError(item.ValueType)
-
-
-def evidence(report: Dataset) -> Iterator[tuple[str, str]]:
-    """Yield (series, instance) of the Current Requested Procedure Evidence Sequence."""
-    for one in report.CurrentRequestedProcedureEvidenceSequence:
-        for each in one.ReferencedSeriesSequence:
-            for instance in each.ReferencedSOPSequence:
-                yield each.SeriesInstanceUID, instance.ReferencedSOPInstanceUID
 
 
 def test_the_same_verdict_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -154,8 +107,18 @@ def test_each_group_names_its_model_with_thresholds_and_digest(tmp_path: Path) -
         assert said["Algorithm Parameters"] == [
             f"fake_above = {model.parameters['fake_above']}",
             f"real_below = {model.parameters['real_below']}",
-            f"SHA-256 of the weights = {model.sha256}",
+            f"SHA-256 of the model (weights, network, preprocessing, calibration) = {model.sha256}",
         ]
+
+
+def test_the_weights_file_has_a_digest_of_its_own(tmp_path: Path) -> None:
+    model = replace(report_cases.KNEE_XR, parameters={"weights_sha256": "77" * 32})
+    made = case([small_ct()], study([series([finding(small_ct(), FAKE)], model)]))
+    said = values(group(dcmread(made.report(tmp_path).path), "Study"))["Algorithm Parameters"]
+    assert said == [
+        f"SHA-256 of the weights file = {'77' * 32}",
+        f"SHA-256 of the model (weights, network, preprocessing, calibration) = {model.sha256}",
+    ]
 
 
 def test_groups_refer_to_exactly_their_images(tmp_path: Path) -> None:
@@ -241,43 +204,11 @@ def test_frames_of_a_single_frame_sop_class_are_named_in_words_only(tmp_path: Pa
     assert said["Comment"] == ["Frames: 1, 2."]
 
 
-@pytest.mark.parametrize(
-    ("made", "flag"),
-    [("ct_series", "COMPLETE"), ("partly_undecodable", "PARTIAL"), ("not_assessed", "COMPLETE"), ("mixed", "PARTIAL")],
-)
-def test_completion_says_whether_a_model_missed_images(tmp_path: Path, made: str, flag: str) -> None:
-    build = getattr(report_cases, made)
-    report = dcmread(
-        (build(tmp_path / "s") if made in ("mixed", "partly_undecodable") else build()).report(tmp_path).path
-    )
-    assert report.CompletionFlag == flag
-    assert report.VerificationFlag == "UNVERIFIED"
-
-
 def test_a_report_is_preliminary_unless_the_site_says_otherwise(tmp_path: Path) -> None:
     made = one_image(small_ct())
     assert dcmread(made.report(tmp_path).path).PreliminaryFlag == "PRELIMINARY"
     final = made.report(tmp_path, settings=ReportSettings(preliminary=False))
     assert dcmread(final.path).PreliminaryFlag == "FINAL"
-
-
-def test_a_new_revision_names_its_predecessor(tmp_path: Path) -> None:
-    made = one_image(small_ct())
-    first = made.report(tmp_path)
-    second = made.report(tmp_path, verdict=replace(made.verdict, revision=2), predecessor=first)
-    assert (first.predecessor_uid, second.predecessor_uid) == ("", first.sop_instance_uid)
-    report, earlier = dcmread(second.path), dcmread(first.path)
-    assert "PredecessorDocumentsSequence" not in earlier
-    named = report.PredecessorDocumentsSequence[0]
-    assert named.StudyInstanceUID == report.StudyInstanceUID
-    assert named.ReferencedSeriesSequence[0].SeriesInstanceUID == earlier.SeriesInstanceUID
-    reference = named.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
-    assert reference.ReferencedSOPInstanceUID == first.sop_instance_uid
-    assert reference.ReferencedSOPClassUID == first.sop_class_uid
-    twins = [as_comprehensive(path) for path in (first.path, second.path)]
-    twin_reference = twins[1].PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
-    assert twin_reference.ReferencedSOPInstanceUID == twins[0].SOPInstanceUID
-    assert twin_reference.ReferencedSOPClassUID == twins[0].SOPClassUID
 
 
 def test_the_comprehensive_copy_says_the_same_under_its_own_uid(tmp_path: Path) -> None:
@@ -334,13 +265,6 @@ def test_a_verdict_without_a_study_has_no_report(tmp_path: Path) -> None:
 def test_a_language_that_no_report_is_written_in_is_refused() -> None:
     with pytest.raises(ValueError, match="English"):
         ReportSettings(language="de")
-
-
-def test_an_abstention_says_why(tmp_path: Path) -> None:
-    outside = one_image(small_ct(), UNSURE, probability=None, reason="blank or nearly constant")
-    said = values(group(dcmread(outside.report(tmp_path).path), "Image 1 of series 1"))
-    assert said["Reason for the assessment"] == ["outside what the model was made for"]
-    assert said["Comment"] == ["Reason: blank or nearly constant."]
 
 
 def test_four_hundred_suspect_images_take_less_than_a_second(tmp_path: Path) -> None:
