@@ -43,8 +43,8 @@ def verify(engine: sa.Engine, anchor_file: Path | None = None) -> audit.Verifica
 
 def _without_triggers(connection: sa.Connection) -> None:
     if connection.dialect.name == "sqlite":
-        for verb in ("update", "delete"):
-            connection.exec_driver_sql(f"DROP TRIGGER audit_events_no_{verb}")
+        for name in ("no_update", "no_delete", "in_order"):
+            connection.exec_driver_sql(f"DROP TRIGGER audit_events_{name}")
     else:
         connection.exec_driver_sql("ALTER TABLE audit_events DISABLE TRIGGER USER")
 

@@ -129,8 +129,75 @@ def test_triggers_that_are_gone_are_noticed(log: sa.Engine) -> None:
     tamper(log)
     result = verify(log)
     assert result.ok
-    assert len(result.warnings) == 2
-    assert all("is gone: nothing refuses" in warning for warning in result.warnings)
+    assert len(result.warnings) == 3
+    expected = "is gone" if log.dialect.name == "sqlite" else "may refuse nothing"
+    assert all(expected in warning for warning in result.warnings)
+
+
+_COPY = "(occurred_at, kind, payload, {columns}) SELECT occurred_at, kind, payload, {values} FROM audit_events "
+
+
+@pytest.mark.parametrize(
+    ("seq", "previous_hash", "hashed"),
+    [
+        ("seq", "previous_hash", "hash"),  # the same row once more, or in its place
+        ("seq", "previous_hash", "'f'"),
+        (f"{ROWS} + 1", "previous_hash", "'f'"),
+        (f"{ROWS} + 2", "(SELECT hash FROM audit_events WHERE seq = 6)", "'f'"),
+        (f"{ROWS} + 1", "(SELECT hash FROM audit_events WHERE seq = 6)", "hash"),  # replaces row 3 by its hash
+        ("0", "previous_hash", "'f'"),
+        ("NULL", "previous_hash", "'f'"),
+    ],
+)
+def test_a_row_that_does_not_continue_the_chain_is_refused(
+    log: sa.Engine, seq: str, previous_hash: str, hashed: str
+) -> None:
+    copy = _COPY.format(columns="seq, previous_hash, hash", values=f"{seq}, {previous_hash}, {hashed}")
+    replacing = "INSERT OR REPLACE" if log.dialect.name == "sqlite" else "INSERT"
+    with pytest.raises(sa.exc.DatabaseError), transaction(log) as connection:
+        connection.exec_driver_sql(f"{replacing} INTO audit_events {copy} WHERE seq = 3")
+    result = verify(log)
+    assert (result.ok, result.rows, result.warnings) == (True, ROWS, ())
+
+
+_WEAKENED = {
+    "sqlite": [
+        "DROP TRIGGER audit_events_no_update",
+        "CREATE TRIGGER audit_events_no_update BEFORE UPDATE ON audit_events WHEN 0 "
+        "BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END",
+    ],
+    "postgresql": [
+        "DROP TRIGGER audit_events_no_change ON audit_events",
+        "CREATE TRIGGER audit_events_no_change BEFORE DELETE OR UPDATE ON audit_events "
+        "FOR EACH ROW WHEN (false) EXECUTE FUNCTION audit_events_refuse()",
+    ],
+}
+
+
+def test_a_trigger_that_was_made_anew_is_noticed(log: sa.Engine) -> None:
+    name = {"sqlite": "no_update", "postgresql": "no_change"}[log.dialect.name]
+    with transaction(log) as connection:
+        for statement in _WEAKENED[log.dialect.name]:
+            connection.exec_driver_sql(statement)
+    [warning] = verify(log).warnings
+    assert f"the trigger audit_events_{name} isn't the one that was made" in warning
+
+
+def test_postgresql_notices_another_body_and_a_trigger_too_many(postgresql_url: str) -> None:
+    engine = open_engine(postgresql_url)
+    upgrade(engine)
+    with transaction(engine) as connection:
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION audit_events_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RETURN NEW; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER a BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION audit_events_refuse()"
+        )
+    first, second = verify(engine).warnings
+    assert "the trigger a on the log isn't one of the node's" in first
+    assert "the function audit_events_refuse isn't the one that was made" in second
+    engine.dispose()
 
 
 def test_postgresql_refuses_truncate_too(postgresql_url: str) -> None:

@@ -8,24 +8,12 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
+from medfake_pacs.database import log_triggers
+
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-_SQLITE_TRIGGERS = tuple(
-    f"CREATE TRIGGER audit_events_no_{verb.lower()} BEFORE {verb} ON audit_events "
-    "BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END"
-    for verb in ("UPDATE", "DELETE")
-)
-_POSTGRESQL_TRIGGERS = (
-    "CREATE FUNCTION audit_events_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION 'audit_events is append-only'; END $$",
-    "CREATE TRIGGER audit_events_no_change BEFORE UPDATE OR DELETE ON audit_events "
-    "FOR EACH ROW EXECUTE FUNCTION audit_events_refuse()",
-    "CREATE TRIGGER audit_events_no_truncate BEFORE TRUNCATE ON audit_events "
-    "FOR EACH STATEMENT EXECUTE FUNCTION audit_events_refuse()",
-)
 
 
 def upgrade() -> None:
@@ -258,8 +246,7 @@ def upgrade() -> None:
     with op.batch_alter_table("delivery_attempts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_delivery_attempts_delivery_id"), ["delivery_id"], unique=False)
     op.execute(sa.text("INSERT INTO identity (database_id) VALUES (:id)").bindparams(id=str(uuid.uuid4())))
-    sqlite = op.get_bind().dialect.name == "sqlite"
-    for statement in _SQLITE_TRIGGERS if sqlite else _POSTGRESQL_TRIGGERS:
+    for statement in log_triggers.statements(op.get_bind().dialect.name):
         op.execute(statement)
 
 
