@@ -301,12 +301,18 @@ def data_set_bytes(path: Path) -> bytes:
     return path.read_bytes()[144 + meta.FileMetaInformationGroupLength :]
 
 
+def content_sha256(path: Path) -> str:
+    """Return the digest by which the spool names a Part 10 file: of its transfer syntax UID, a NUL and its data set."""
+    syntax = pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID
+    return hashlib.sha256(syntax.encode() + b"\x00" + data_set_bytes(path)).hexdigest()
+
+
 def assert_spool_is_sound(settings: Settings) -> None:
     """Check that every row's object is there and is what the row says, and that nothing half-received is left."""
     for row in instance_rows(settings):
-        content = data_set_bytes(settings.spool_dir / row.path)
-        assert hashlib.sha256(content).hexdigest() == row.content_sha256
-        assert len(content) == row.size_bytes
+        path = settings.spool_dir / row.path
+        assert content_sha256(path) == row.content_sha256
+        assert len(data_set_bytes(path)) == row.size_bytes
     assert incoming_files(settings) == []
 
 

@@ -4,15 +4,15 @@ What lies in the folder of a receiver that is gone was never answered with Succe
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from medfake_pacs.errors import OutOfResourcesError
+from medfake_pacs.spool.content import begin_digest
+from medfake_pacs.spool.placing import exclusive
 
 _LOCK_NAME = ".lock"
 
@@ -24,8 +24,8 @@ class IncomingObject:
     spool takes ``path`` away, or ``discard`` is called.
     """
 
-    def __init__(self, folder: Path, header: bytes) -> None:
-        """Make the file and write ``header`` to it.
+    def __init__(self, folder: Path, header: bytes, transfer_syntax_uid: str) -> None:
+        """Make the file and write ``header`` to it; the data set will be in ``transfer_syntax_uid``.
 
         Raises
         ------
@@ -34,7 +34,7 @@ class IncomingObject:
         """
         self.data_set_offset = len(header)
         self.size_bytes = 0
-        self._digest = hashlib.sha256()
+        self._digest = begin_digest(transfer_syntax_uid)
         self._descriptor, name = tempfile.mkstemp(prefix="object-", suffix=".dcm", dir=folder)
         self.path = Path(name)
         try:
@@ -45,7 +45,7 @@ class IncomingObject:
 
     @property
     def content_sha256(self) -> str:
-        """The SHA-256 of the data set so far, in hexadecimal."""
+        """The digest of the transfer syntax and of the data set so far, in hexadecimal."""
         return self._digest.hexdigest()
 
     def write(self, fragment: bytes | memoryview) -> None:
@@ -65,9 +65,9 @@ class IncomingObject:
             left = left[os.write(self._descriptor, left) :]
 
     def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class IncomingFolder:
@@ -76,35 +76,25 @@ class IncomingFolder:
     def __init__(self, root: Path, owner: str) -> None:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
-        with _exclusive(root):
+        # Keeps a sweep from taking a folder for abandoned between its making and its locking.
+        with exclusive(root):
             self.path = Path(tempfile.mkdtemp(prefix=f"{owner}-{os.getpid()}-", dir=root))
             self._lock = os.open(self.path / _LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def sweep(self) -> int:
         """Remove the folders of receivers that are gone; return how many objects were cut off in them."""
-        with _exclusive(self._root):
+        with exclusive(self._root):
             return sum(_remove(folder) for folder in self._others() if _is_abandoned(folder))
 
     def close(self) -> None:
         """Remove this receiver's own folder."""
-        with _exclusive(self._root):
+        with exclusive(self._root):
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
 
     def _others(self) -> Iterator[Path]:
         return (folder for folder in self._root.iterdir() if folder.is_dir() and folder != self.path)
-
-
-@contextmanager
-def _exclusive(root: Path) -> Iterator[None]:
-    # Keeps a sweep from taking a folder for abandoned between its making and its locking.
-    descriptor = os.open(root / _LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _is_abandoned(folder: Path) -> bool:

@@ -1,7 +1,5 @@
 """Make received objects durable, name them by their content, and find them again after a crash."""
 
-import errno
-import hashlib
 import itertools
 import logging
 import os
@@ -9,42 +7,42 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from medfake_pacs import crashpoints
 from medfake_pacs.entities import Peer, ReceivedInstance, SpooledInstance
 from medfake_pacs.errors import CannotUnderstandError, OutOfResourcesError, SopClassMismatchError
-from medfake_pacs.spool import file_meta
+from medfake_pacs.spool import file_meta, placing
+from medfake_pacs.spool.content import digest_of
 from medfake_pacs.spool.header import configure_reading, read_attributes, read_file_meta
 from medfake_pacs.spool.incoming import IncomingFolder, IncomingObject, free_bytes
 
 _LOGGER = logging.getLogger(__name__)
 _SUFFIX = ".dcm"
-_BLOCK_BYTES = 2**20
 _DIGESTS_AT_ONCE = 500
 _SYNCERS = 32
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Spool:
     """The folder that keeps received objects: ``incoming/`` while they arrive, ``objects/`` for good.
 
-    An object's path comes from the SHA-256 of its data set: nothing that a peer sends names a file.
+    An object's path comes from the SHA-256 of its transfer syntax and its data set: nothing that a peer
+    sends names a file.
     The methods may be called from several threads, and from several processes on one folder.
     """
 
     def __init__(self, root: Path, min_free_bytes: int, owner: str = "spool") -> None:
         """Make the folders; ``owner`` begins the name of this process' folder for arriving objects."""
         configure_reading()
+        self._root = root
         self._objects = root / "objects"
         self._min_free_bytes = min_free_bytes
         self._objects.mkdir(parents=True, exist_ok=True)
         # All of them now, so that no object waits for its folder to become durable.
         for number in range(256):
             (self._objects / f"{number:02x}").mkdir(exist_ok=True)
-        _sync_folder(self._objects)
+        placing.sync_folder(self._objects)
         self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="spool")
         self._folder = IncomingFolder(root / "incoming", owner)
         self.incoming = self._folder.path
-        _sync_folder(root)
+        placing.sync_folder(root)
 
     def close(self) -> None:
         """Remove this process' folder for arriving objects."""
@@ -75,7 +73,7 @@ class Spool:
             received_at=received_at,
         )
         try:
-            return IncomingObject(self.incoming, header)
+            return IncomingObject(self.incoming, header, transfer_syntax_uid)
         except OSError as error:
             raise OutOfResourcesError("the spool can't be written") from error
 
@@ -107,7 +105,9 @@ class Spool:
     def _keep(self, received: ReceivedInstance, incoming: IncomingObject | None) -> SpooledInstance:
         if incoming is None:
             offset = read_file_meta(received.path)[1]
-            digest, size = _digest(received.path, offset)
+            digest, size = digest_of(
+                received.path, data_set_offset=offset, transfer_syntax_uid=received.transfer_syntax_uid
+            )
         else:
             offset, digest, size = incoming.data_set_offset, incoming.content_sha256, incoming.size_bytes
         attributes = read_attributes(
@@ -128,25 +128,8 @@ class Spool:
         )
 
     def _place(self, source: Path, digest: str) -> Path:
-        """Give the object its name, and bring its bytes and its name to the disk together.
-
-        The two go to the disk at once because then a journal commits once: one after the other took two
-        to three times as long. A name whose bytes a power cut took away was never answered with Success;
-        ``adopt`` tells it by its digest. A name that exists is never given again: its bytes may be
-        durable, and those of ``source`` aren't yet.
-        """
-        folder = self._objects / digest[:2]
-        target = folder / f"{digest}{_SUFFIX}"
-        crashpoints.reach("receiver.before-fsync")
-        _link(source, target)
-        crashpoints.reach("receiver.after-rename")
-        synced = self._syncers.submit(_sync_file, target)
-        try:
-            _sync_folder(folder)
-        finally:
-            synced.result()
-        crashpoints.reach("receiver.after-fsync")
-        crashpoints.reach("receiver.after-directory-fsync")
+        target = self._objects / digest[:2] / f"{digest}{_SUFFIX}"
+        placing.place(source, target, root=self._root, syncers=self._syncers)
         return target
 
     def sweep(self) -> int:
@@ -170,63 +153,36 @@ class Spool:
 
     def _adopt(self, path: Path) -> SpooledInstance | None:
         try:
-            meta, offset = read_file_meta(path)
-            digest, size = _digest(path, offset)
-            if digest != path.stem:
-                raise CannotUnderstandError("its content isn't what its name says")
-            syntax = str(meta.TransferSyntaxUID)
-            attributes = read_attributes(path, data_set_offset=offset, transfer_syntax_uid=syntax)
-        except (OSError, AttributeError, CannotUnderstandError) as error:
+            state = path.stat()
+            return _examined(path)
+        except (AttributeError, CannotUnderstandError) as error:
             _LOGGER.error("object set aside", extra={"file": path.name, "reason": type(error).__name__})
-            path.rename(path.with_suffix(".damaged"))
-            return None
-        peer, received_at = file_meta.sender(meta, otherwise_at=path.stat().st_mtime)
-        return SpooledInstance(
-            attributes=attributes,
-            transfer_syntax_uid=syntax,
-            content_sha256=digest,
-            size_bytes=size,
-            path=path,
-            peer=peer,
-            received_at=received_at,
-        )
+            # Another receiver may just have put a sound copy there, or set it aside as well.
+            placing.remove_if_same(path, state, root=self._root, keep_as=path.with_suffix(".damaged"))
+        except OSError as error:
+            # The disk's fault or a want of descriptors says nothing of the object: another start finds it.
+            _LOGGER.error("object not adopted", extra={"file": path.name, "reason": type(error).__name__})
+        return None
 
 
-def _digest(path: Path, offset: int) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    size = 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # A filesystem without hard links: the bytes first, since this may replace a durable object.
-        _sync_file(source)
-        source.rename(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync_file(path: Path) -> None:
-    _sync(path, os.O_RDONLY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _examined(path: Path) -> SpooledInstance:
+    """Return what is at ``path``, which is on the disk then and is what its name says."""
+    meta, offset = read_file_meta(path)
+    syntax = str(meta.TransferSyntaxUID)
+    digest, size = digest_of(path, data_set_offset=offset, transfer_syntax_uid=syntax)
+    if digest != path.stem:
+        raise CannotUnderstandError("its content isn't what its name says")
+    attributes = read_attributes(path, data_set_offset=offset, transfer_syntax_uid=syntax)
+    # Whoever put it there may have died before it could.
+    placing.sync_file(path)
+    placing.sync_folder(path.parent)
+    peer, received_at = file_meta.sender(meta, otherwise_at=path.stat().st_mtime)
+    return SpooledInstance(
+        attributes=attributes,
+        transfer_syntax_uid=syntax,
+        content_sha256=digest,
+        size_bytes=size,
+        path=path,
+        peer=peer,
+        received_at=received_at,
+    )

@@ -143,5 +143,6 @@ def _report_uids(archive: OrthancPeer, study_uid: str) -> list[str]:
 
 
 def _content_sha256(path: Path) -> str:
-    offset = 144 + int(read_file_meta_info(path).FileMetaInformationGroupLength)
-    return hashlib.sha256(path.read_bytes()[offset:]).hexdigest()
+    meta = read_file_meta_info(path)
+    data_set = path.read_bytes()[144 + int(meta.FileMetaInformationGroupLength) :]
+    return hashlib.sha256(meta.TransferSyntaxUID.encode() + b"\x00" + data_set).hexdigest()

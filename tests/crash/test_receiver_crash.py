@@ -1,6 +1,5 @@
 """SIGKILL at every named point of the receiver, then a restart: what was answered with Success is there."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from tests.receiver_support import (
     Receiver,
     assert_spool_is_sound,
     audit_rows,
+    content_sha256,
     ct_image,
-    data_set_bytes,
     instance_rows,
     object_files,
     rows,
@@ -125,7 +124,7 @@ def test_a_damaged_object_without_a_row_is_set_aside(tmp_path: Path) -> None:
         folder = receiver.settings.spool_dir / "objects"
         assert receiver.stop() == 0
     whole = save(ct_image(), tmp_path / "whole.dcm")
-    digest = hashlib.sha256(data_set_bytes(whole)).hexdigest()
+    digest = content_sha256(whole)
     (folder / digest[:2] / f"{digest}.dcm").write_bytes(whole.read_bytes())
     for name, content in (("a" * 64, b""), ("b" * 64, whole.read_bytes()[:-10]), ("c" * 64, b"\xff" * 500)):
         (folder / name[:2] / f"{name}.dcm").write_bytes(content)
