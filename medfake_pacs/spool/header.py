@@ -31,7 +31,9 @@ _INFLATED_BYTES = 4 * 2**20
 _BEGINNING_BYTES = 65_536
 _VALUE_BYTES = 4096
 # Values that aren't asked for are skipped, but sequences of undefined length have to be read.
-_READ_BYTES = 32 * 2**20
+# The bounds are far beyond the header of any real object: its thousands of frames are described after _LAST_TAG.
+_READ_BYTES = 4 * 2**20
+_READS = 50_000
 _TEXT_CHARACTERS = 256
 _INTEGER_BOUND = 2**31 - 1
 _KEYWORDS = (
@@ -50,18 +52,23 @@ _UNREADABLE = (
 
 
 class _Bounded:
-    """A binary file of which no more than ``_READ_BYTES`` are read, however long its values claim to be."""
+    """A binary file of which no more is read than ``_READ_BYTES`` and ``_READS``, whatever its lengths claim.
+
+    The reads are limited too because pydicom builds each item of a sequence, also one of eight bytes.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._left = _READ_BYTES
+        self._left_bytes = _READ_BYTES
+        self._left_reads = _READS
         self.tell = file.tell
         self.seek = file.seek
 
     def read(self, size: int = -1) -> bytes:
         """Return ``size`` bytes or fewer at the end of the file."""
-        self._left -= size if size >= 0 else _READ_BYTES + 1
-        if self._left < 0:
+        self._left_bytes -= size if size >= 0 else _READ_BYTES + 1
+        self._left_reads -= 1
+        if self._left_bytes < 0 or self._left_reads < 0:
             # Not an EOFError: pydicom takes that for the end of a sequence.
             raise CannotUnderstandError("the header is too long")
         return self._file.read(size)
@@ -110,7 +117,7 @@ def read_file_meta(path: Path) -> tuple[FileMetaDataset, int]:
 
 def _header(file: BinaryIO, transfer_syntax: UID) -> Dataset:
     if transfer_syntax == DeflatedExplicitVRLittleEndian:
-        return _parsed(BytesIO(_inflated_beginning(file)), transfer_syntax)[0]
+        return _parsed(_Bounded(BytesIO(_inflated_beginning(file))), transfer_syntax)[0]
     start = file.tell()
     # Nearly every header ends within its first bytes, and memory is read faster than a file.
     beginning = file.read(_BEGINNING_BYTES)
@@ -122,11 +129,11 @@ def _header(file: BinaryIO, transfer_syntax: UID) -> Dataset:
         complete = False
     if not complete:
         file.seek(start)
-        header, _ = _parsed(cast(BinaryIO, _Bounded(file)), transfer_syntax)
+        header, _ = _parsed(_Bounded(file), transfer_syntax)
     return header
 
 
-def _parsed(file: BinaryIO, transfer_syntax: UID) -> tuple[Dataset, bool]:
+def _parsed(file: "BinaryIO | _Bounded", transfer_syntax: UID) -> tuple[Dataset, bool]:
     """Return what was read, and whether the end of the header was seen."""
     last = 0
 
@@ -136,7 +143,7 @@ def _parsed(file: BinaryIO, transfer_syntax: UID) -> tuple[Dataset, bool]:
         return tag > _LAST_TAG
 
     header = read_dataset(
-        file,
+        cast(BinaryIO, file),
         transfer_syntax.is_implicit_VR,
         transfer_syntax.is_little_endian,
         stop_when=is_beyond,

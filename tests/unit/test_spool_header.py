@@ -181,6 +181,43 @@ def test_a_long_sequence_before_the_pixels_is_bounded(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
+def _items(number: int, item: bytes) -> bytes:
+    sequence = _element(0x0008, 0x1140, b"SQ", 0xFFFFFFFF)
+    return sequence + item * number + b"\xfe\xff\xdd\xe0" + bytes(4)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, DEFLATED])
+def test_very_many_items_are_refused_soon(tmp_path: Path, syntax: str) -> None:
+    content = _items(400_000, b"\xfe\xff\x00\xe0" + bytes(4)) + _encoded(_data_set())
+    if syntax == DEFLATED:
+        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        content = deflater.compress(content) + deflater.flush()
+    started = time.process_time()
+    with pytest.raises(CannotUnderstandError):
+        _read(tmp_path, content, syntax)
+    assert time.process_time() - started < 4
+    tracemalloc.start()
+    with pytest.raises(CannotUnderstandError):
+        _read(tmp_path, content, syntax)
+    assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    tracemalloc.stop()
+
+
+def test_references_to_thousands_of_images_are_passed_over(tmp_path: Path) -> None:
+    dataset = _data_set()
+    references = []
+    for number in range(2000):
+        references.append(Dataset())
+        references[-1].ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+        references[-1].ReferencedSOPInstanceUID = f"1.2.3.{number}"
+        references[-1].is_undefined_length_sequence_item = True
+    dataset.ReferencedImageSequence = references
+    dataset["ReferencedImageSequence"].is_undefined_length = True
+    content = _encoded(dataset)
+    assert len(content) > 2**17
+    assert _read(tmp_path, content).study_instance_uid == dataset.StudyInstanceUID
+
+
 def test_a_real_file_is_read(tmp_path: Path) -> None:
     path = Path(str(get_testdata_file("CT_small.dcm")))
     meta, offset = read_file_meta(path)
