@@ -24,23 +24,30 @@ _UNREADABLE = (
 _META_START_BYTES = 144
 _VALUE_BYTES = 4096
 _READ_BYTES = 32 * 2**20
+# Ordinary headers take some hundreds. Of a sequence of undefined length pydicom makes a data set for each
+# item, asked for or not: as many as this cost a quarter of a second.
+_MAX_READS = 16_384
 _INFLATED_BYTES = 4 * 2**20
+_DEFLATED_PIECE = 2**16
 _TEXT_VRS = frozenset({None, "UN", "AE", "CS", "DA", "DS", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT"})
 
 
 class _Bounded:
-    """A file of which no more than ``_READ_BYTES`` are read, however long its values claim to be."""
+    """A file of which ``_READ_BYTES`` and ``_MAX_READS`` pieces are read at most, whatever its header claims."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._left = _READ_BYTES
+        self._reads_left = _MAX_READS
         self.tell = file.tell
         self.seek = file.seek
 
     def read(self, size: int = -1) -> bytes:
         self._left -= size if size >= 0 else _READ_BYTES + 1
-        if self._left < 0:
-            raise EOFError("the header is too long")
+        self._reads_left -= 1
+        if self._left < 0 or self._reads_left < 0:
+            # Not EOFError: pydicom would take it for the file's end, and half a header for the whole.
+            raise InvalidDicomError("the header is too long")
         return self._file.read(size)
 
 
@@ -70,8 +77,10 @@ def read_header(path: Path, keywords: Iterable[str]) -> Dataset | None:
 def _inflated_beginning(file: BinaryIO) -> BinaryIO:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = bytearray()
-    while len(inflated) < _INFLATED_BYTES and (deflated := file.read(2**16)):
-        inflated += inflater.decompress(deflated, _INFLATED_BYTES - len(inflated))
+    for _ in range(_INFLATED_BYTES // _DEFLATED_PIECE):
+        if len(inflated) >= _INFLATED_BYTES or inflater.eof:
+            break
+        inflated += inflater.decompress(file.read(_DEFLATED_PIECE), _INFLATED_BYTES - len(inflated))
     return BytesIO(bytes(inflated))
 
 

@@ -2,6 +2,7 @@
 
 import string
 import struct
+import time
 import tracemalloc
 import warnings
 import zlib
@@ -23,6 +24,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from medfake_pacs.entities import ImageFinding, VerdictLabel
 from medfake_pacs.report import ReportSettings, sanitise
+from medfake_pacs.report.headers import read_header
 from tests import report_cases
 from tests.report_cases import NOW, case, finding, one_image, series, small_ct, study
 
@@ -224,6 +226,21 @@ def _deep_sequences() -> bytes:
     return sequence + 5000 * (struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF) + sequence) + _PATIENT_ID
 
 
+def _many_items() -> bytes:
+    sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF)
+    return sequence + 400_000 * struct.pack("<HHL", 0xFFFE, 0xE000, 0) + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+
+
+def _some_items() -> bytes:
+    sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF)
+    return sequence + 1000 * struct.pack("<HHL", 0xFFFE, 0xE000, 0) + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+
+
+def _many_elements() -> bytes:
+    study_date = struct.pack("<HH2sH", 0x0008, 0x0020, b"DA", 8) + b"20260102"
+    return study_date + b"".join(struct.pack("<HH2sH", 0x0009, 0x1000 + n % 60_000, b"LO", 0) for n in range(400_000))
+
+
 @pytest.mark.parametrize(
     ("transfer_syntax", "data_set", "patient_id"),
     [
@@ -232,8 +249,11 @@ def _deep_sequences() -> bytes:
         (ExplicitVRLittleEndian, _bomb, "P1"),
         (ExplicitVRLittleEndian, _lying_length, "recorded"),
         (ExplicitVRLittleEndian, _deep_sequences, "recorded"),
+        (ExplicitVRLittleEndian, lambda: _some_items() + _PATIENT_ID, "P1"),
+        (ExplicitVRLittleEndian, lambda: _many_items() + _PATIENT_ID, "recorded"),
+        (ExplicitVRLittleEndian, lambda: _many_elements() + _PATIENT_ID, "recorded"),
     ],
-    ids=["deflated", "bomb", "long value", "lying length", "deep sequences"],
+    ids=["deflated", "bomb", "long value", "lying length", "deep sequences", "items", "many items", "many elements"],
 )
 def test_a_hostile_file_costs_little_memory(
     tmp_path: Path, transfer_syntax: UID, data_set: Callable[[], bytes], patient_id: str
@@ -248,6 +268,16 @@ def test_a_hostile_file_costs_little_memory(
     tracemalloc.stop()
     assert dcmread(written.path).PatientID == patient_id
     assert peak < 64 * 2**20
+
+
+@pytest.mark.parametrize("data_set", [_many_items, _many_elements, _deep_sequences])
+def test_a_hostile_file_costs_little_time(tmp_path: Path, data_set: Callable[[], bytes]) -> None:
+    """Bounds for a busy machine; 0.2 s were measured at most, and 7 s for the many items without a limit."""
+    path = tmp_path / "source.dcm"
+    path.write_bytes(_file_meta(ExplicitVRLittleEndian) + data_set())
+    started = time.process_time()
+    assert read_header(path, ["StudyDate", "PatientID"]) is None
+    assert time.process_time() - started < 2
 
 
 _BYTES = st.one_of(
