@@ -153,13 +153,21 @@ class _Receiver:
         _LOGGER.info("stopping", extra={"open": len(server.live)})
         self._stopping.set()
         server.stop_listening()
-        deadline = time.monotonic() + self._settings.association.network_timeout_s
-        for acceptor in server.live:
-            acceptor.join(max(0.0, deadline - time.monotonic()))
+        self._wait_for_the_end(server, self._settings.association.network_timeout_s)
         for acceptor in server.live:
             acceptor.stop()
-        for acceptor in server.live:
-            acceptor.join(_ABORT_S)
+        self._wait_for_the_end(server, _ABORT_S)
+
+    def _wait_for_the_end(self, server: ReceiverServer, limit_s: float) -> None:
+        """Wait for the open associations, and beat: who doesn't beat counts as dead, its associations as ended."""
+        now = time.monotonic()
+        deadline, beat_at = now + limit_s, now
+        while (live := server.live) and now < deadline:
+            if now >= beat_at:
+                self._beat()
+                beat_at = now + _HEARTBEAT_S
+            live[0].join(min(deadline - now, _HEARTBEAT_S))
+            now = time.monotonic()
 
     def _beat(self) -> None:
         """Tell that this receiver is alive; without a database it goes on and is refused work only."""
@@ -182,8 +190,13 @@ class _Receiver:
 
 
 def policy_of(settings: Settings) -> Policy:
-    """Return who may send, as the configuration says."""
+    """Return who may send, as the configuration says.
+
+    A receiver counts its own associations only: where a node has several, each takes its share of the
+    limits, at least one association. The kernel deals connections out, so one may be full before the others.
+    """
     limits = settings.association
+    receivers = settings.node.receivers
     return Policy(
         called_ae_titles=frozenset(settings.called_ae_titles) if limits.require_called_ae_title else None,
         peers={
@@ -191,8 +204,8 @@ def policy_of(settings: Settings) -> Policy:
             for peer in settings.peers
         },
         accept_unknown_peers=limits.accept_unknown_peers,
-        max_associations=limits.max_associations,
-        max_associations_per_peer=limits.max_associations_per_peer,
+        max_associations=max(1, limits.max_associations // receivers),
+        max_associations_per_peer=max(1, limits.max_associations_per_peer // receivers),
     )
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_context
-from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ, P_DATA_TF
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     A_RELEASE,
@@ -235,6 +238,20 @@ def associate_request(calling: str, called: str, sop_class: str = CTImageStorage
     primitive.presentation_context_definition_list = [context]
     primitive.user_information = [length, implementation]
     return A_ASSOCIATE_RQ(primitive).encode()
+
+
+def begin_object(connection: socket.socket) -> None:
+    """Open an association and send the first two of the PDUs of an object."""
+    connection.sendall(associate_request(CALLING, CALLED))
+    assert read_pdu(connection)[0] == 0x02
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = CTImageStorage, "1.2.3"
+    request.DataSet = BytesIO(b"\x00" * 50_000)
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    for primitive in list(message.encode_msg(1, 16_000))[:2]:
+        connection.sendall(P_DATA_TF(primitive).encode())
 
 
 def read_pdu(connection: socket.socket) -> bytes:

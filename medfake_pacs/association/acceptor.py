@@ -80,7 +80,8 @@ class Acceptor(Association):
         self._tls_subject = ""
         self._something_came = threading.Event()
         notify = self._something_came.set
-        self.dul = Reactor(self, ae.maximum_pdu_size, notify)
+        # An object belongs to the reactor's thread, from its first fragment to its end or its loss.
+        self.dul = Reactor(self, ae.maximum_pdu_size, notify, self._abandon_object)
         self.dimse = Messages(self, notify, user.open_sink, self._serve_store)
         # Held while an object is served, which happens in the reactor's thread.
         self._storing = threading.Lock()
@@ -146,7 +147,6 @@ class Acceptor(Association):
         finally:
             with self._storing:
                 self._is_over = True
-            self.dimse.abandon()
             self._user.ended(ending)
             crashpoints.reach("receiver.association-released")
 
@@ -208,6 +208,9 @@ class Acceptor(Association):
             elif request.sink:
                 request.sink.discard()
         self.dul._idle_timer.restart()
+
+    def _abandon_object(self) -> None:
+        self.dimse.abandon()
 
     def _answer(self, request: StoreRequest, status: int, comment: str) -> None:
         crashpoints.reach("receiver.before-response")

@@ -90,7 +90,10 @@ class Messages(DIMSEServiceProvider):
         return self._context_id is not None
 
     def abandon(self) -> None:
-        """Discard the data set that was under way when the association ended."""
+        """Discard the data set that was under way when the association ended; called in the reactor's thread.
+
+        In another one it could close the file's descriptor between a fragment's look at it and its write.
+        """
         if isinstance(self._request, StoreRequest) and self._request.sink:
             self._request.sink.discard()
 

@@ -60,7 +60,7 @@ class ObjectSpool(Protocol):
 
 
 class Load:
-    """Counts the associations that are open, all and by calling AE title. Thread-safe."""
+    """Counts the associations of this process that are open, all and by calling AE title. Thread-safe."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

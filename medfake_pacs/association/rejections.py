@@ -19,23 +19,27 @@ _WAITING_EVENTS = 1000
 
 
 class Throttle:
-    """Lets so many events a minute through and counts the others, by kind. Thread-safe."""
+    """Lets so many events of each kind a minute through and counts the others. Thread-safe.
+
+    Each kind has its own budget: a flood of strangers doesn't hide that a legitimate object was refused.
+    """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
         self._lock = threading.Lock()
         self._window_start = clock()
-        self._admitted = 0
+        self._admitted: dict[str, int] = {}
         self._suppressed: dict[str, int] = {}
 
     def admit(self, kind: str) -> bool:
         """Tell whether an event may be logged; one that may not is counted."""
         with self._lock:
             if self._clock() - self._window_start >= _WINDOW_S:
-                self._window_start, self._admitted = self._clock(), 0
-            if self._admitted < self._per_minute:
-                self._admitted += 1
+                self._window_start, self._admitted = self._clock(), {}
+            admitted = self._admitted.get(kind, 0)
+            if admitted < self._per_minute:
+                self._admitted[kind] = admitted + 1
                 return True
             self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return False
@@ -67,14 +71,16 @@ class Clerk:
         self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
         self._thread.start()
 
-    def log(self, event: AuditEvent) -> None:
-        """Log ``event`` soon, unless there were too many this minute."""
+    def log(self, event: AuditEvent) -> bool:
+        """Log ``event`` soon, unless there were too many of its kind this minute; tell whether it will be."""
         if not self._throttle.admit(event.kind):
-            return
+            return False
         try:
             self._events.put_nowait(event)
         except queue.Full:
             self._throttle.count(event.kind)
+            return False
+        return True
 
     def summarise(self, *, at_once: bool = False) -> None:
         """Log how many events were left out, one row for each kind; call it now and then."""

@@ -159,11 +159,15 @@ class ReceivingSocket(AssociationSocket):
 class Reactor(DULServiceProvider):
     """The upper layer service of one association: waits for its socket and for its user (PS3.8 9)."""
 
-    def __init__(self, assoc: Association, max_pdu_bytes: int, notify: Callable[[], None]) -> None:
+    def __init__(
+        self, assoc: Association, max_pdu_bytes: int, notify: Callable[[], None], ended: Callable[[], None]
+    ) -> None:
+        """Tell the user by ``notify`` that something came; call ``ended`` at the end of the reactor's thread."""
         super().__init__(assoc)
         self.daemon = True
         self._max_pdu_bytes = max_pdu_bytes
         self._notify = notify
+        self._ended = ended
         self.wakeup = Wakeup()
         self._buffer = bytearray()
         self.to_provider_queue = WakingQueue(self.wakeup.set)
@@ -195,6 +199,7 @@ class Reactor(DULServiceProvider):
             _LOGGER.error("association broken", extra={"reason": type(error).__name__, "traceback": where})
             self._abort_at_once()
         finally:
+            self._ended()
             self.wakeup.close()
             # Whoever still waits for a primitive gets none, at once.
             self.to_user_queue.put(None)

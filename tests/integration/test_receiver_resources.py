@@ -6,15 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu import P_DATA_TF
 
 from medfake_pacs.database.tables import nodes
 from tests.receiver_support import (
@@ -25,6 +22,7 @@ from tests.receiver_support import (
     associate_request,
     association,
     audit_rows,
+    begin_object,
     connect,
     ct_image,
     incoming_files,
@@ -250,22 +248,9 @@ def test_an_object_cut_off_in_the_middle_leaves_no_file(shared_receiver: Receive
     with association(shared_receiver.port) as assoc:
         assert assoc.send_c_store(ct_image()).Status == SUCCESS
     with connect(shared_receiver.port) as connection:
-        _begin_object(connection)
+        begin_object(connection)
         wait_for(lambda: incoming_files(shared_receiver.settings), 10, "the object to begin")
     wait_for(lambda: not incoming_files(shared_receiver.settings), 10, "the object to be discarded")
-
-
-def _begin_object(connection: socket.socket) -> None:
-    connection.sendall(associate_request(CALLING, CALLED))
-    assert read_pdu(connection)[0] == 0x02
-    request = C_STORE()
-    request.MessageID, request.Priority = 1, 2
-    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3"
-    request.DataSet = BytesIO(b"\x00" * 50_000)
-    message = C_STORE_RQ()
-    message.primitive_to_message(request)
-    for primitive in list(message.encode_msg(1, 16_000))[:2]:
-        connection.sendall(P_DATA_TF(primitive).encode())
 
 
 def test_a_stop_lets_what_is_open_finish_and_refuses_the_rest(tmp_path: Path, database_url: str) -> None:
@@ -302,6 +287,16 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
         assert read_pdu(connection)[0] == 0x02
         receiver.process.send_signal(signal.SIGINT)
         assert receiver.process.wait(20) == 0
+
+
+def test_a_stop_that_takes_its_time_still_beats(tmp_path: Path) -> None:
+    with running_receiver(write_config(tmp_path)) as receiver, association(receiver.port):
+        receiver.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: receiver.has_logged("stopping"), 10, "the stop to begin")
+        stopping_at = time.time()
+        beats = sa.select(nodes.c.heartbeat_at)
+        wait_for(lambda: rows(receiver.settings, beats)[0].heartbeat_at > stopping_at + 2, 10, "a later heartbeat")
+        assert receiver.process.poll() is None
 
 
 def test_two_receivers_share_a_port_a_spool_and_a_database(tmp_path: Path, database_url: str) -> None:

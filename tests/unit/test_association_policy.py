@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ from medfake_pacs.association.policy import (
     judge_load,
 )
 from medfake_pacs.association.resolver import CachingResolver
+from medfake_pacs.config import parse_settings
+from medfake_pacs.receiver import policy_of
 
 POLICY = Policy(
     called_ae_titles=frozenset({"NODE", "SECOND"}),
@@ -132,3 +135,15 @@ def test_the_resolver_asks_once_a_minute_and_keeps_the_last_answer() -> None:
     now[0] = 122.0
     assert resolver("a") == {ipaddress.ip_address("10.0.0.2")}
     assert answers == []
+
+
+@pytest.mark.parametrize(("receivers", "limits"), [(1, (32, 16)), (4, (8, 4)), (16, (2, 1))])
+def test_receivers_share_the_limits(receivers: int, limits: tuple[int, int]) -> None:
+    policy = policy_of(parse_settings({"node": {"receivers": receivers}}, base=Path("/nowhere")))
+    assert (policy.max_associations, policy.max_associations_per_peer) == limits
+
+
+def test_a_share_is_never_nothing() -> None:
+    document = {"node": {"receivers": 4}, "association": {"max_associations": 2, "max_associations_per_peer": 1}}
+    policy = policy_of(parse_settings(document, base=Path("/nowhere")))
+    assert (policy.max_associations, policy.max_associations_per_peer) == (1, 1)
