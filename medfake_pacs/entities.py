@@ -222,6 +222,8 @@ class Delivery:
     """The outcome of one attempt to send one report; ``status`` is None where no answer came.
 
     ``attempt`` counts the attempts at this delivery from 1: recording the same one twice changes nothing.
+    ``sent_sop_instance_uid`` is that of the object on the wire, which has another one where the report went
+    as Comprehensive SR, and ``sent_sha256`` the digest of its encoded data set; empty if nothing was sent.
     """
 
     delivery_id: int
@@ -232,6 +234,8 @@ class Delivery:
     succeeded: bool
     comment: str
     attempt: int = 0
+    sent_sop_instance_uid: str = ""
+    sent_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What delivery's tests send, and the peer that answers as a script says."""
 
+import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ class ScriptedPeer:
     comment: str = ""
     port: int = 0
     received: list[Dataset] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
     associations: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -86,6 +88,7 @@ class ScriptedPeer:
         received = event.dataset
         received.file_meta = event.file_meta
         self.received.append(received)
+        self.digests.append(hashlib.sha256(event.request.DataSet.getvalue()).hexdigest())
         status = Dataset()
         status.Status = answer
         if self.comment:

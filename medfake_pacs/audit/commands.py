@@ -91,8 +91,9 @@ def run_verify(settings: Settings, args: argparse.Namespace) -> int:
     print(f"the log is whole: {result.rows} rows, {result.anchors} anchors, head {result.head}")
     for warning in result.warnings:
         print(warning, file=sys.stderr)
-    if anchor_file is not None and not result.anchors and result.rows:
-        print(f"no anchor in {anchor_file}: a log that was cut off at its end would look whole", file=sys.stderr)
+    if not result.anchors and result.rows:
+        where = f"no anchor in {anchor_file}" if anchor_file else "no anchor file (audit.anchor_file, --anchor)"
+        print(f"{where}: a log that was cut off at its end would look whole", file=sys.stderr)
     return 0
 
 

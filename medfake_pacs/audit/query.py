@@ -13,6 +13,7 @@ from medfake_pacs.database.tables import audit_events
 from medfake_pacs.errors import AuditError
 
 _ROWS_PER_FETCH = 1000
+_DELIVERY_KINDS = ("report-sent", "report-failed", "delivery-dead")
 _DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -103,7 +104,6 @@ def _statement(connection: sa.Connection, conditions: AuditFilter) -> sa.Select[
         columns.accession_number: conditions.accession,
         columns.study_instance_uid: conditions.study,
         columns.series_instance_uid: conditions.series,
-        columns.sop_instance_uid: conditions.instance,
         columns.verdict: conditions.verdict,
         columns.ae_title: conditions.ae_title,
         columns.kind: conditions.kind,
@@ -112,6 +112,8 @@ def _statement(connection: sa.Connection, conditions: AuditFilter) -> sa.Select[
     for column, value in equal.items():
         if value:
             statement = statement.where(column == value)
+    if conditions.instance:
+        statement = statement.where(_is_instance(connection, conditions.instance))
     if conditions.since:
         statement = statement.where(columns.occurred_at >= conditions.since)
     if conditions.until:
@@ -121,6 +123,13 @@ def _statement(connection: sa.Connection, conditions: AuditFilter) -> sa.Select[
     if conditions.model:
         statement = statement.where(_is_model(connection, conditions.model))
     return statement
+
+
+def _is_instance(connection: sa.Connection, uid: str) -> sa.ColumnElement[bool]:
+    """Match an object's rows; a report that went out under another UID is found by that one too."""
+    columns = audit_events.c
+    sent = sa.and_(columns.kind.in_(_DELIVERY_KINDS), _member(connection, "sent_sop_instance_uid", uid))
+    return sa.or_(columns.sop_instance_uid == uid, sent)
 
 
 def _is_model(connection: sa.Connection, model: str) -> sa.ColumnElement[bool]:

@@ -162,8 +162,8 @@ def _print_tables(
 def _attempt_cells(attempt: Attempt) -> tuple[str, ...]:
     outcome = "sent" if attempt.succeeded else "failed"
     return (
-        "", "", "", "", outcome, f"no. {attempt.number}", _time(attempt.attempted_at), _status(attempt.status),
-        attempt.comment,
+        "", "", attempt.sent_sop_instance_uid, "", outcome, f"no. {attempt.number}", _time(attempt.attempted_at),
+        _status(attempt.status), attempt.comment,
     )  # fmt: skip
 
 

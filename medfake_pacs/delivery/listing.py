@@ -1,18 +1,23 @@
 """What an administrator sees of the outgoing queue: deliveries, their attempts in order, the circuits."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from medfake_pacs.database.tables import deliveries, delivery_attempts
+from medfake_pacs.database.tables import audit_events, deliveries, delivery_attempts
+from medfake_pacs.delivery.queue import ATTEMPTED, SENT_UID
 
 _DELIVERIES_PER_FETCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt at a delivery; ``status`` is None where no answer came."""
+    """One attempt at a delivery; ``status`` is None where no answer came.
+
+    ``sent_sop_instance_uid`` is that of the object on the wire, as the log has it; empty if nothing was sent.
+    """
 
     number: int
     attempted_at: float
@@ -20,6 +25,7 @@ class Attempt:
     status: int | None
     succeeded: bool
     comment: str
+    sent_sop_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +65,14 @@ def listing(
             query = query.where(column == value)
     with connection.execute(query, execution_options={"yield_per": _DELIVERIES_PER_FETCH}) as result:
         for partition in result.partitions():
-            ids = [row.delivery_id for row in partition]
-            history = _attempts(connection, ids) if with_attempts else {}
+            history = _attempts(connection, partition) if with_attempts else {}
             for row in partition:
                 yield ListedDelivery(**row._mapping, history=tuple(history.get(row.delivery_id, ())))
 
 
-def _attempts(connection: sa.Connection, delivery_ids: Sequence[int]) -> dict[int, list[Attempt]]:
-    query = sa.select(delivery_attempts).where(delivery_attempts.c.delivery_id.in_(delivery_ids))
+def _attempts(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[int, list[Attempt]]:
+    query = sa.select(delivery_attempts).where(delivery_attempts.c.delivery_id.in_([row.delivery_id for row in rows]))
+    sent = _sent_uids(connection, {row.report_uid for row in rows})
     found: dict[int, list[Attempt]] = {}
     for row in connection.execute(query.order_by(delivery_attempts.c.attempt_id)):
         attempt = Attempt(
@@ -76,6 +82,22 @@ def _attempts(connection: sa.Connection, delivery_ids: Sequence[int]) -> dict[in
             status=row.status,
             succeeded=row.succeeded,
             comment=row.comment,
+            sent_sop_instance_uid=sent.get((row.delivery_id, row.number), ""),
         )
         found.setdefault(row.delivery_id, []).append(attempt)
+    return found
+
+
+def _sent_uids(connection: sa.Connection, report_uids: set[str]) -> dict[tuple[int, int], str]:
+    """Return what went out, by delivery and number of the attempt: only the log keeps it."""
+    columns = audit_events.c
+    query = sa.select(columns.payload).where(columns.sop_instance_uid.in_(report_uids), columns.kind.in_(ATTEMPTED))
+    found = {}
+    for payload in connection.execute(query).scalars():
+        try:
+            facts = json.loads(payload)["payload"]
+            found[facts["delivery_id"], facts["attempt"]] = str(facts.get(SENT_UID, ""))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            # The row isn't what was written: saying so is up to ``audit verify``.
+            continue
     return found

@@ -22,6 +22,8 @@ from medfake_pacs.entities import AuditEvent, Delivery, Report
 from medfake_pacs.errors import DeliveryError
 
 WAITING, SENT, DEAD = "waiting", "sent", "dead"
+ATTEMPTED = ("report-sent", "report-failed")
+SENT_UID = "sent_sop_instance_uid"
 _OUT_OF_RESOURCES = (0xA700, 0xA7FF)
 _REMEMBERED_FAILURES = 50
 
@@ -139,7 +141,7 @@ def record(
     if len(unanswered) >= FAILURES_TO_OPEN:
         _release_others(connection, delivery.destination, now)
     payload = _attempt_facts(delivery, number, state, next_attempt_at)
-    kind = "report-sent" if delivery.succeeded else "report-failed"
+    kind = ATTEMPTED[0] if delivery.succeeded else ATTEMPTED[1]
     audit.append(connection, _event(connection, kind, row, ae_title, payload), occurred_at=now)
     if state == DEAD:
         audit.append(connection, _event(connection, "delivery-dead", row, ae_title, payload), occurred_at=now)
@@ -281,6 +283,8 @@ def _attempt_facts(delivery: Delivery, number: int, state: str, next_attempt_at:
         "destination": delivery.destination,
         "attempt": number,
         "sop_class_uid": delivery.sop_class_uid,
+        SENT_UID: delivery.sent_sop_instance_uid,
+        "sent_sha256": delivery.sent_sha256,
         "status": None if delivery.status is None else f"0x{delivery.status:04X}",
         "comment": delivery.comment,
         "next_attempt_at": audit.timestamp(next_attempt_at) if state == WAITING else None,

@@ -4,13 +4,15 @@ import hashlib
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Comprehensive3DSRStorage, ComprehensiveSRStorage
@@ -87,8 +89,9 @@ def _send_all(
     established: Association, destination: DestinationSettings, items: Sequence[OutgoingReport]
 ) -> Iterator[Delivery]:
     accepted = {context.abstract_syntax for context in established.accepted_contexts}
+    lost = False
     for index, item in enumerate(items):
-        if not established.is_established:
+        if lost or not established.is_established:
             yield _failure(destination, item, "association aborted before this report's turn")
             continue
         try:
@@ -96,7 +99,10 @@ def _send_all(
         except _UNREADABLE as error:
             yield _failure(destination, item, f"the report can't be read: {error}")
             continue
-        yield _send_one(established, destination, item, dataset, index % _LARGEST_MESSAGE_ID + 1)
+        outcome = _send_one(established, destination, item, dataset, index % _LARGEST_MESSAGE_ID + 1)
+        # The association learns of an abort a moment after the answer that it took away.
+        lost = outcome.status is None and bool(outcome.sent_sop_instance_uid)
+        yield outcome
 
 
 def _for_peer(item: OutgoingReport, accepted: set[UID | None]) -> Dataset:
@@ -112,16 +118,40 @@ def _for_peer(item: OutgoingReport, accepted: set[UID | None]) -> Dataset:
 def _send_one(
     established: Association, destination: DestinationSettings, item: OutgoingReport, dataset: Dataset, message_id: int
 ) -> Delivery:
-    sop_class = dataset.SOPClassUID
+    digests: list[str] = []
     try:
-        answer = established.send_c_store(dataset, msg_id=message_id)
+        with _watching(established, digests):
+            answer = established.send_c_store(dataset, msg_id=message_id)
     except RuntimeError:
         return _failure(destination, item, "association aborted before this report's turn")
     except (ValueError, AttributeError) as error:
-        return _failure(destination, item, str(error), sop_class=sop_class)
-    if "Status" not in answer:
-        reason = f"{destination.ae_title} didn't answer: association aborted or timed out"
-        return _failure(destination, item, reason, sop_class=sop_class)
+        return replace(_failure(destination, item, str(error)), sop_class_uid=str(dataset.SOPClassUID))
+    outcome = replace(
+        _failure(destination, item, f"{destination.ae_title} didn't answer: association aborted or timed out"),
+        sop_class_uid=str(dataset.SOPClassUID),
+        sent_sop_instance_uid=str(dataset.SOPInstanceUID),
+        sent_sha256="".join(digests),
+    )
+    return _answered(destination, outcome, answer) if "Status" in answer else outcome
+
+
+@contextmanager
+def _watching(established: Association, digests: list[str]) -> Iterator[None]:
+    """Append the SHA-256 of each data set that is sent, as it is encoded for the peer."""
+
+    def note(event: evt.Event) -> None:
+        if event.message.data_set is not None:
+            digests.append(hashlib.sha256(event.message.data_set.getvalue()).hexdigest())
+
+    established.bind(evt.EVT_DIMSE_SENT, note)
+    try:
+        yield
+    finally:
+        established.unbind(evt.EVT_DIMSE_SENT, note)
+
+
+def _answered(destination: DestinationSettings, outcome: Delivery, answer: Dataset) -> Delivery:
+    """Return the outcome with what the peer answered."""
     status = int(answer.Status)
     succeeded = status == _SUCCESS or status in _WARNINGS
     remark = " ".join(str(answer.get("ErrorComment", "")).split())[:_COMMENT_LENGTH]
@@ -129,20 +159,11 @@ def _send_one(
     _LOGGER.log(
         logging.INFO if succeeded else logging.WARNING,
         "report %s to %s: status 0x%04X",
-        item.report_uid,
+        outcome.report_uid,
         destination.ae_title,
         status,
     )
-    return Delivery(
-        delivery_id=item.delivery_id,
-        report_uid=item.report_uid,
-        destination=destination.name,
-        sop_class_uid=str(sop_class),
-        status=status,
-        succeeded=succeeded,
-        comment=comment,
-        attempt=item.attempt,
-    )
+    return replace(outcome, status=status, succeeded=succeeded, comment=comment)
 
 
 def _status_text(status: int) -> str:
@@ -150,14 +171,12 @@ def _status_text(status: int) -> str:
     return f"0x{status:04X} {category}{': ' + text if text else ''}"
 
 
-def _failure(
-    destination: DestinationSettings, item: OutgoingReport, reason: str, *, sop_class: UID | None = None
-) -> Delivery:
+def _failure(destination: DestinationSettings, item: OutgoingReport, reason: str) -> Delivery:
     return Delivery(
         delivery_id=item.delivery_id,
         report_uid=item.report_uid,
         destination=destination.name,
-        sop_class_uid=str(sop_class or ""),
+        sop_class_uid="",
         status=None,
         succeeded=False,
         comment=reason,

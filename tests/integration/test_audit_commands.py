@@ -51,7 +51,8 @@ def log(settings: Settings) -> Settings:
         AuditEvent(kind="study-verdict", patient_id="P2", accession_number="A2", study_instance_uid="1.2",
                    verdict="not assessed", payload={"reason": 'no route, "model":"lung-ct" looked like it'}),
         AuditEvent(kind="report-failed", patient_id="P1", study_instance_uid="1.1", ae_title="ARCHIVE",
-                   payload={"destination": "pacs"}),
+                   sop_instance_uid="2.25.1",
+                   payload={"destination": "pacs", "sent_sop_instance_uid": "2.25.2"}),
     ]  # fmt: skip
     with transaction(engine) as connection:
         for day, event in enumerate(events):
@@ -73,6 +74,9 @@ def test_every_filter_finds_its_rows(log: Settings, capsys: pytest.CaptureFixtur
         ("--study", "1.1"): [1, 2, 4],
         ("--series", "1.1.1"): [1],
         ("--instance", "1.1.1.1"): [1],
+        ("--instance", "2.25.1"): [4],
+        ("--instance", "2.25.2"): [4],
+        ("--instance", "2.25"): [],
         ("--verdict", "fake"): [2],
         ("--verdict", "not-assessed"): [3],
         ("--model", "abab" * 2): [2],
@@ -142,6 +146,19 @@ def test_verify_says_what_is_whole(log: Settings, capsys: pytest.CaptureFixture[
     output = capsys.readouterr()
     assert "the log is whole: 5 rows, 1 anchors" in output.out
     assert output.err == ""
+
+
+def test_verify_says_what_it_cannot_know_without_an_anchor_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = parse_settings({"node": {"state_dir": "state"}}, base=tmp_path)
+    engine = open_engine(settings.database_url)
+    upgrade(engine)
+    with transaction(engine) as connection:
+        audit.append(connection, AuditEvent(kind="node-started"))
+    engine.dispose()
+    assert _run(settings, "verify") == 0
+    assert "no anchor file (audit.anchor_file, --anchor): a log that was cut off" in capsys.readouterr().err
 
 
 def test_verify_names_the_broken_row_and_leaves_a_broken_log_alone(

@@ -63,6 +63,8 @@ def settings(tmp_path: Path) -> Settings:
                 succeeded=number == 1,
                 comment="" if number == 1 else "0xC000 Failure: \x1b[31mno",
                 attempt=1,
+                sent_sop_instance_uid=f"1.9.{number}.33",
+                sent_sha256="cd" * 32,
             )
             record(connection, outcome, retry, moments[number])
     engine.dispose()
@@ -89,12 +91,22 @@ def test_json_holds_attempts_and_circuits(settings: Settings, capsys: pytest.Cap
     assert (destination["name"], destination["state"], destination["failures"]) == ("pacs", "closed", 0)
     [attempt] = document["deliveries"][1]["history"]
     assert (attempt["number"], attempt["status"], attempt["succeeded"]) == (1, 0xC000, False)
+    assert attempt["sent_sop_instance_uid"] == "1.9.2.33"
 
 
 def test_the_table_shows_the_order_of_attempts(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(settings, "deliveries", "list", "--attempts") == 0
     table = capsys.readouterr().out
-    for text in ("closed", "waiting", "dead", "no. 1", "0xC000 Failure", "\\x1b[31mno", "1970-01-01 00:16:41Z"):
+    for text in (
+        "closed",
+        "1.9.1.33",
+        "waiting",
+        "dead",
+        "no. 1",
+        "0xC000 Failure",
+        "\\x1b[31mno",
+        "1970-01-01 00:16:41Z",
+    ):
         assert text in table
     assert "\x1b" not in table
 

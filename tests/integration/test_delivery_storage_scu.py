@@ -55,6 +55,17 @@ def test_a_peer_without_comprehensive_3d_sr_gets_comprehensive_sr(tmp_path: Path
     assert (sent.succeeded, sent.sop_class_uid) == (True, ComprehensiveSRStorage)
     assert sent.report_uid == item.report_uid
     assert [each.SOPInstanceUID for each in peer.received] == [f"{item.report_uid}.33"]
+    assert sent.sent_sop_instance_uid == f"{item.report_uid}.33"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_the_outcome_says_what_was_on_the_wire(tmp_path: Path, syntax: str) -> None:
+    with scripted_peer(0x0000, 0xA700, "abort", syntaxes=[syntax]) as peer:
+        items = [outgoing(tmp_path, number) for number in range(1, 5)]
+        *answered, aborted, unsent = send_batch(destination(peer.port), "MEDFAKE", items)
+    assert [each.sent_sha256 for each in answered] == peer.digests
+    assert [each.sent_sop_instance_uid for each in (*answered, aborted)] == [item.report_uid for item in items[:3]]
+    assert (unsent.sent_sop_instance_uid, unsent.sent_sha256) == ("", "")
 
 
 @pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])
