@@ -22,13 +22,14 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import UID
 
 from medfake_pacs import audit, telemetry
-from medfake_pacs.association.policy import AllowedPeer, Policy
+from medfake_pacs.association.policy import AllowedPeer, Policy, is_peers_host
 from medfake_pacs.association.reception import Load, Reception, Receptionist
 from medfake_pacs.association.register import Register, record
 from medfake_pacs.association.rejections import Clerk, Throttle
 from medfake_pacs.association.resolver import CachingResolver
 from medfake_pacs.association.server import ReceiverServer, ServerLimits
 from medfake_pacs.association.tls import server_context
+from medfake_pacs.association.waiting_room import Room, WaitingRoom
 from medfake_pacs.config import Settings, find_configuration, load_settings
 from medfake_pacs.database import open_engine, reading, transaction, upgrade
 from medfake_pacs.database.engine import insert_into
@@ -45,6 +46,8 @@ _HEARTBEAT_S = 5.0
 _ABORT_S = 5.0
 _ADOPTED_AT_ONCE = 100
 _CODING_SCHEMES_TAG = 0x00080110
+# Connections without an association: the first number of one address, the second of all.
+_WAITING, _WAITING_STRANGERS = (32, 64), (8, 16)
 
 
 def run(settings: Settings, *, index: int = 0) -> int:
@@ -143,6 +146,7 @@ class _Receiver:
             ae_title=settings.node.ae_title,
             limits=_limits(settings),
             user=lambda: Receptionist(reception),
+            waiting_room=_waiting_room(policy, resolver, clerk),
             implementation=(IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME),
             tls=server_context(**dict(tls)) if tls else None,
             shared_port=settings.node.receivers > 1,
@@ -206,6 +210,27 @@ def policy_of(settings: Settings) -> Policy:
         accept_unknown_peers=limits.accept_unknown_peers,
         max_associations=max(1, limits.max_associations // receivers),
         max_associations_per_peer=max(1, limits.max_associations_per_peer // receivers),
+    )
+
+
+def _waiting_room(policy: Policy, resolver: CachingResolver, clerk: Clerk) -> WaitingRoom:
+    def refused(host: str) -> None:
+        reason = "too many connections without an association"
+        if clerk.log(AuditEvent(kind="connection-refused", payload={"reason": reason, "host": host})):
+            _LOGGER.warning("connection refused", extra={"reason": reason, "host": host})
+
+    # A peer may open at once all the associations that it may have.
+    room = Room(
+        of_address=max(_WAITING[0], policy.max_associations_per_peer),
+        in_total=max(_WAITING[1], policy.max_associations),
+    )
+    strangers = Room(of_address=_WAITING_STRANGERS[0], in_total=_WAITING_STRANGERS[1])
+    return WaitingRoom(
+        known=room,
+        unknown=room if policy.accept_unknown_peers else strangers,
+        # Here everybody waits behind a name service that doesn't answer.
+        is_known=lambda host: is_peers_host(policy, host, resolver.remembered),
+        refused=refused,
     )
 
 

@@ -91,6 +91,11 @@ def is_allowed_host(host: str, allowed: Iterable[str], resolve: Resolver) -> boo
     return any(_matches(address, entry, resolve) for entry in allowed)
 
 
+def is_peers_host(policy: Policy, host: str, resolve: Resolver) -> bool:
+    """Tell whether an association could come from ``host``: whether it is one of any peer's hosts."""
+    return any(is_allowed_host(host, peer.hosts, resolve) for peer in policy.peers.values())
+
+
 def plain_address(text: str) -> IpAddress:
     """Return an IP address, without its scope, and as IPv4 where it is IPv4-mapped (RFC 4291 2.5.5.2).
 

@@ -44,6 +44,11 @@ class CachingResolver:
             self._known[name] = (self._clock(), addresses)
         return addresses
 
+    def remembered(self, name: str) -> frozenset[IpAddress]:
+        """Return the last addresses of ``name``, without asking the name service."""
+        with self._lock:
+            return self._known.get(name, (0.0, frozenset()))[1]
+
     def warm(self, hosts: Iterable[str]) -> None:
         """Resolve the names among ``hosts``, so that the first association needn't wait."""
         for host in hosts:

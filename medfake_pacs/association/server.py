@@ -11,15 +11,17 @@ from typing import Any
 
 from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import AssociationServer
 
 from medfake_pacs.association.acceptor import Acceptor, AssociationUser, echo
+from medfake_pacs.association.waiting_room import Seat, WaitingRoom
 
 _LOGGER = logging.getLogger(__name__)
 _BACKLOG = 128
-# Connections that haven't asked for an association yet, or wait for their rejection.
-_SPARE_CONNECTIONS = 64
+# Associations that are over, whose threads haven't ended yet.
+_ENDING = 64
 _POLL_S = 0.2
 _NO_LIMIT = 1_000_000
 
@@ -47,20 +49,23 @@ class ReceiverServer(AssociationServer):
         ae_title: str,
         limits: ServerLimits,
         user: Callable[[], AssociationUser],
+        waiting_room: WaitingRoom,
         implementation: tuple[str, str],
         tls: ssl.SSLContext | None = None,
         shared_port: bool = False,
     ) -> None:
         """Bind and listen at once; raises ``OSError`` if the address can't be had.
 
-        ``user`` makes the user of each association; ``implementation`` is its class UID and version name.
+        ``user`` makes the user of each association; ``waiting_room`` bounds the connections without one;
+        ``implementation`` is the class UID and the version name.
         """
         self._shared_port = shared_port
         self._user = user
         self._tls = tls
-        self._live: set[Acceptor] = set()
+        self._live: set[_Tracked] = set()
         self._live_lock = threading.Lock()
-        self._live_limit = limits.max_associations + _SPARE_CONNECTIONS
+        self._waiting_room = waiting_room
+        self._serving_limit = limits.max_associations + _ENDING
         _quieten()
         super().__init__(_application_entity(ae_title, limits, implementation), address, ae_title, [])
         self.bind(evt.EVT_C_ECHO, echo)
@@ -105,14 +110,25 @@ class ReceiverServer(AssociationServer):
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Refuse a connection outright when even rejecting associations would cost too much."""
+        """Refuse a connection outright while too many associations are ending."""
         del request, client_address
         with self._live_lock:
-            return len(self._live) < self._live_limit
+            return sum(not acceptor.is_waiting for acceptor in self._live) < self._serving_limit
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Start the association's thread."""
-        acceptor = _Tracked(self, request, client_address)
+        """Start the association's thread, or refuse the connection when too many are waiting already."""
+        seat = self._waiting_room.enter(client_address[0])
+        if seat is None:
+            self.shutdown_request(request)
+            return
+        try:
+            self._start(request, client_address, seat)
+        except Exception:
+            seat.leave()
+            raise
+
+    def _start(self, request: Any, client_address: Any, seat: Seat) -> None:
+        acceptor = _Tracked(self, request, client_address, seat)
         with self._live_lock:
             self._live.add(acceptor)
         try:
@@ -125,7 +141,7 @@ class ReceiverServer(AssociationServer):
         """Return what a new association needs."""
         return self.ae, self._user(), self._tls
 
-    def forget(self, acceptor: Acceptor) -> None:
+    def forget(self, acceptor: "_Tracked") -> None:
         """Take note that a connection is closed."""
         with self._live_lock:
             self._live.discard(acceptor)
@@ -142,10 +158,12 @@ class ReceiverServer(AssociationServer):
 class _Tracked(Acceptor):
     """An association that its server knows of until its connection is closed."""
 
-    def __init__(self, server: ReceiverServer, connection: socket.socket, peer_address: Any) -> None:
+    def __init__(self, server: ReceiverServer, connection: socket.socket, peer_address: Any, seat: Seat) -> None:
         ae, user, tls = server.create()
         super().__init__(ae, user, connection, peer_address, tls)
         self._receiver_server = server
+        self._seat = seat
+        self.is_waiting = True
         self.bind(evt.EVT_C_ECHO, echo)
 
     def run_reactor(self) -> None:
@@ -154,6 +172,13 @@ class _Tracked(Acceptor):
             super().run_reactor()
         finally:
             self._receiver_server.forget(self)
+            self._seat.leave()
+
+    def _accept_and_serve(self, primitive: A_ASSOCIATE) -> str:
+        # From here on the policy counts it.
+        self.is_waiting = False
+        self._seat.leave()
+        return super()._accept_and_serve(primitive)
 
 
 def _application_entity(ae_title: str, limits: ServerLimits, implementation: tuple[str, str]) -> ApplicationEntity:

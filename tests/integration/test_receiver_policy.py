@@ -1,5 +1,6 @@
 """Who is let in: rejections as DCMTK and pynetdicom see them, and the row that each leaves in the log."""
 
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ from tests.receiver_support import (
     CALLING,
     DCMTK_ENVIRONMENT,
     Receiver,
+    associate_request,
     association,
     audit_rows,
     connect,
     ct_image,
+    read_pdu,
     rejection,
     running_receiver,
     write_config,
@@ -124,6 +127,22 @@ def test_rejections_are_logged_within_the_limit_and_the_rest_is_counted(tmp_path
         payloads = [event["payload"] for event in audit_rows(receiver.settings, "association-rejected")]
         assert [payload.get("calling_ae_title") for payload in payloads] == ["STRANGER"] * 3 + [None]
         assert payloads[3] == {"suppressed": 5}
+
+
+def test_silent_strangers_are_refused_within_the_log_and_keep_no_peer_out(tmp_path: Path) -> None:
+    with running_receiver(write_config(tmp_path)) as receiver, ExitStack() as held:
+        address = ("127.0.0.1", receiver.port)
+        for _ in range(10):
+            held.enter_context(socket.create_connection(address, timeout=30, source_address=("127.0.0.2", 0)))
+        wait_for(lambda: len(audit_rows(receiver.settings, "connection-refused")) == 2, 10, "two to be refused")
+        assert {event["payload"]["host"] for event in audit_rows(receiver.settings, "connection-refused")} == {
+            "127.0.0.2"
+        }
+        assert rejection(receiver.port) is None
+        # Another stranger who asks is told why it may not.
+        other = held.enter_context(socket.create_connection(address, timeout=30, source_address=("127.0.0.3", 0)))
+        other.sendall(associate_request(CALLING, CALLED))
+        assert tuple(read_pdu(other)[7:10]) == CALLING_UNKNOWN
 
 
 def test_ipv6_is_judged_too(tmp_path: Path) -> None:
