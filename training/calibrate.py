@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.scored import CLEAN, Row
+from training.scored import CLEAN, Row, best_run
 from training.statistics import platt, sigmoid
 
 # By length of the run that is pooled. Single images: their scores have a heavier tail than a normal distribution's,
@@ -14,6 +14,7 @@ from training.statistics import platt, sigmoid
 # were the scores normal; no percentile of so few patients says more, and the mean of three has a lighter tail.
 DEVIATIONS = {1: 4.5, 3: 3.7}
 FAKES_BELOW = 0.10
+VOLUME_MARGIN = 2.0
 _STEPS = 1_000_000
 
 
@@ -29,12 +30,15 @@ class Reading:
     fake_above_logit: float
 
 
-def read_from(rows: Sequence[Row], families: Sequence[str], *, contiguous: int) -> Reading:
+def read_from(
+    rows: Sequence[Row], families: Sequence[str], *, contiguous: int, clean_series: Sequence[Sequence[Row]] = ()
+) -> Reading:
     """Chooses how scores are read.
 
     ``fake_above`` is the higher of the clean images' 99.5th percentile and their mean plus DEVIATIONS standard
     deviations. ``real_below`` is the score below which one in ten fakes of the trained families lies, each family
-    weighing the same; never above ``fake_above``.
+    weighing the same; never above ``fake_above``. ``clean_series`` are whole volumes given up to this choice: the best
+    run of each must stay VOLUME_MARGIN standard deviations below ``fake_above``.
     """
     inside = [row for row in rows if not row.outside and not row.codec]
     clean = np.array([row.score for row in inside if row.family == CLEAN])
@@ -44,6 +48,8 @@ def read_from(rows: Sequence[Row], families: Sequence[str], *, contiguous: int) 
         raise ValueError("validation fakes score no higher than clean images: this model can't be calibrated")
     spread = float(clean.std(ddof=1)) * (1 + 1 / (4 * (len(clean) - 1)))
     above = max(float(np.quantile(clean, 0.995)), float(clean.mean()) + DEVIATIONS[contiguous] * spread)
+    runs = [best_run([row.score for row in volume if not row.outside], contiguous) for volume in clean_series]
+    above = max([above, *(run + VOLUME_MARGIN * spread for run in runs)])
     below = min(float(np.quantile(fake, FAKES_BELOW)), above)
     return Reading(
         slope=slope,

@@ -31,7 +31,9 @@ def calibrate(setting: Setting, bundle: Path, scorer: Scorer, rounds: int) -> Re
         drawn = scorer.rows("validation", seed=VALIDATION_SEED + number)
         rows += drawn if number == 0 else [row for row in drawn if row.family != "clean"]
     card = read_card(bundle)
-    reading = read_from(rows, setting.configuration.families, contiguous=card["pooling"]["contiguous_k"])
+    configuration = setting.configuration
+    volumes = [volume for patient in configuration.pinned_to_test for volume in scorer.clean_series(patient)]
+    reading = read_from(rows, configuration.families, contiguous=card["pooling"]["contiguous_k"], clean_series=volumes)
     card["calibration"] = {"slope": round(reading.slope, 5), "intercept": round(reading.intercept, 5)}
     card["thresholds"] = {"real_below": reading.real_below, "fake_above": reading.fake_above}
     write_card(bundle, card)

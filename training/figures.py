@@ -50,7 +50,8 @@ def series_figures(series: dict[str, list[list[Row]]], reading: Reading, length:
         score = best_run([row.score for row in rows if not row.outside], length)
         result.append(
             {
-                "what": f"clean series, logit of its best run: called {_called(score, reading)}",
+                "what": "clean series (used to set the threshold), logit of its best run: called "
+                + _called(score, reading),
                 "condition": f"{len(rows)} slices; fake above {reading.fake_above_logit:.3f}",
                 "value": round(score, 4),
                 "threshold": round(reading.fake_above_logit, 4),

@@ -75,16 +75,21 @@ class Scorer:
                     for codec, compress in self._codecs.items():
                         yield sample, family, codec, compress(image)
 
+    def clean_series(self, patient: str) -> list[list[Row]]:
+        """A test patient's volumes as they are, slices in order."""
+        samples = self._setting.split.test
+        return [
+            list(self._scored((samples[number], CLEAN, "", samples[number].image) for number in numbers))
+            for numbers in _volumes(samples, patient)
+        ]
+
     def series(self, patient: str, *, run: int, draws: int, seed: int) -> dict[str, list[list[Row]]]:
         """A patient's volumes: clean ones, and ``draws`` of each family, edited at one place over ``run`` slices."""
         samples = self._setting.split.test
         sampler = self._setting.sampler("test")
         rng = np.random.default_rng(seed)
-        result: dict[str, list[list[Row]]] = {CLEAN: []}
         volumes = _volumes(samples, patient)
-        for numbers in volumes:
-            jobs = ((samples[number], CLEAN, "", samples[number].image) for number in numbers)
-            result[CLEAN].append(list(self._scored(jobs)))
+        result = {CLEAN: self.clean_series(patient)}
         for family in self._families:
             result[family] = []
             for draw in range(draws):
