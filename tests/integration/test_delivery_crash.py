@@ -25,7 +25,7 @@ from medfake_pacs.config import DestinationSettings
 from medfake_pacs.database import open_engine, reading, transaction
 from medfake_pacs.delivery import OutgoingReport, due, record, send_batch
 engine = open_engine(sys.argv[1])
-settings = DestinationSettings(name="pacs", ae_title="ARCHIVE", host="127.0.0.1", port=int(sys.argv[2]), timeout_s=5)
+settings = DestinationSettings(name="pacs", ae_title="ARCHIVE", host="127.0.0.1", port=int(sys.argv[2]), timeout_s=30)
 with reading(engine) as connection:
     found = due(connection, "pacs", time.time(), 10, settings.retry)
 items = [OutgoingReport(delivery_id=item.delivery_id, report_uid=item.report_uid, path=item.path,
@@ -76,5 +76,5 @@ def test_nothing_is_lost_and_nothing_recorded_twice(tmp_path: Path, point: str) 
         sent = [row.sop_instance_uid for row in audit.query(connection) if row.kind == "report-sent"]
         assert audit.verify(connection).ok
     engine.dispose()
-    assert [(each.state, len(each.history)) for each in delivered] == [("sent", 1)] * _REPORTS
+    assert [(each.state, len(each.history), each.last_comment) for each in delivered] == [("sent", 1, "")] * _REPORTS
     assert sorted(sent) == sorted(uids)
