@@ -2,10 +2,13 @@
 
 import re
 
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+
 from medfake_pacs.association.sop_classes import KEPT_SOP_CLASSES
 from medfake_pacs.entities import VerdictLabel
 from medfake_pacs.pixels.syntaxes import SUPPORTED_TRANSFER_SYNTAXES, TRANSFER_SYNTAXES
-from medfake_pacs.report import scheme
+from medfake_pacs.report import build, scheme
+from medfake_pacs.spool import file_meta
 from tests.support import REPOSITORY
 
 STATEMENT = (REPOSITORY / "deploy" / "docs" / "conformance.md").read_text(encoding="utf-8")
@@ -31,10 +34,23 @@ def test_the_transfer_syntaxes_are_listed_in_order_of_preference_with_their_deco
 def test_the_private_coding_scheme_is_described() -> None:
     assert scheme.SCHEME_DESIGNATOR in STATEMENT
     assert scheme.SCHEME_UID in STATEMENT
-    codes = {row[0] for row in _rows_after("Coding scheme **99MEDFAKE**")}
-    assert codes <= {concept.value for concept in vars(scheme).values() if isinstance(concept, scheme.Concept)}
-    for label in VerdictLabel:
-        assert scheme.LABELS[label].value in STATEMENT
+    concepts = [each for each in vars(scheme).values() if isinstance(each, scheme.Concept)]
+    concepts += [scheme.LABELS[label] for label in VerdictLabel]
+    names = _rows_after("Coding scheme **99MEDFAKE**")
+    values = _rows_after("| IMAGES-FAKE |")
+    listed = {row[0]: row[1].removesuffix(" (the finding)") for row in (*names, *values)}
+    assert listed == {concept.value: concept.meaning for concept in concepts}
+    used = {word for row in names for word in re.findall(r"\b[A-Z]{3,}(?:-[A-Z]+)?\b", row[2])}
+    assert used - {"YES"} == {row[0] for row in values}
+
+
+def test_who_names_which_implementation() -> None:
+    [class_uid] = [row for row in _rows_after("## 3. Associations") if row[0] == "Implementation Class UID"]
+    [version] = [row for row in _rows_after("## 3. Associations") if row[0] == "Implementation Version Name"]
+    assert class_uid[1:] == [file_meta.IMPLEMENTATION_CLASS_UID, PYNETDICOM_IMPLEMENTATION_UID]
+    assert build.IMPLEMENTATION_CLASS_UID == file_meta.IMPLEMENTATION_CLASS_UID
+    assert file_meta.IMPLEMENTATION_VERSION_NAME.startswith(version[1].split(" ")[0])
+    assert version[2] == PYNETDICOM_IMPLEMENTATION_VERSION
 
 
 def test_every_event_of_the_log_is_listed() -> None:
