@@ -1,11 +1,9 @@
 """``medfake-pacs audit query`` and ``audit verify``. Reading the log is itself a fact that the log holds."""
 
 import argparse
-import getpass
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from medfake_pacs.audit.export import WRITERS
 from medfake_pacs.audit.query import AuditFilter, moment, query
 from medfake_pacs.audit.verify import Verification, verify
 from medfake_pacs.config import Settings
-from medfake_pacs.database import open_engine, reading, transaction
+from medfake_pacs.database import reading, transaction
+from medfake_pacs.database.existing import account_name, existing_engine
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent, VerdictLabel
 from medfake_pacs.errors import AuditError
@@ -62,7 +61,7 @@ def run_query(settings: Settings, args: argparse.Namespace) -> int:
     names = [name.replace("-", "_") for name in (*_CONDITIONS, "verdict", "since", "until", "limit")]
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     conditions = AuditFilter(**given)
-    with _log(settings) as engine:
+    with existing_engine(settings.database_url, audit_events, "log") as engine:
         if engine is None:
             return _UNUSABLE
         _record(engine, "log-read", {"filters": conditions.as_facts(), "format": args.format})
@@ -79,7 +78,7 @@ def run_query(settings: Settings, args: argparse.Namespace) -> int:
 def run_verify(settings: Settings, args: argparse.Namespace) -> int:
     """Print whether the log is whole; 0 if it is, 1 if not. The result is recorded only in a whole log."""
     anchor_file = args.anchor or settings.anchor_file
-    with _log(settings) as engine:
+    with existing_engine(settings.database_url, audit_events, "log") as engine:
         if engine is None:
             return _UNUSABLE
         result = _verify(engine, anchor_file)
@@ -116,34 +115,9 @@ def _broken(result: Verification) -> str:
     return f"{where}: {result.reason} ({result.rows} rows before it are whole)"
 
 
-@contextmanager
-def _log(settings: Settings) -> Iterator[sa.Engine | None]:
-    """Yield an engine on the node's database, or None, having said why, if there is no log in it."""
-    url = sa.make_url(settings.database_url)
-    missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
-    engine = None if missing else open_engine(settings.database_url)
-    try:
-        if engine is not None:
-            with reading(engine) as connection:
-                missing = not sa.inspect(connection).has_table(audit_events.name)
-        if missing:
-            print(f"there is no log yet in {url.render_as_string()}", file=sys.stderr)
-        yield None if missing else engine
-    finally:
-        if engine is not None:
-            engine.dispose()
-
-
 def _record(engine: sa.Engine, kind: str, facts: dict[str, Any]) -> None:
     with transaction(engine) as connection:
-        append(connection, AuditEvent(kind=kind, payload={"who": _reader(), **facts}))
-
-
-def _reader() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+        append(connection, AuditEvent(kind=kind, payload={"who": account_name(), **facts}))
 
 
 def _verdict(text: str) -> str:

@@ -1,22 +1,17 @@
 """``medfake-pacs deliveries list``, ``deliveries retry`` and ``echo``."""
 
 import argparse
-import getpass
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from medfake_pacs.config import DestinationSettings, Settings
-from medfake_pacs.database import open_engine, reading, transaction
+from medfake_pacs.database import reading, transaction
+from medfake_pacs.database.existing import account_name, existing_engine
 from medfake_pacs.database.tables import deliveries
 from medfake_pacs.delivery.listing import Attempt, ListedDelivery, listing
 from medfake_pacs.delivery.queue import DEAD, SENT, WAITING, circuit_of, retry
@@ -55,7 +50,7 @@ def add_arguments(subparsers: Any) -> None:
 
 def run_list(settings: Settings, args: argparse.Namespace) -> int:
     """Print the queue, and each destination's circuit."""
-    with _queue(settings) as engine:
+    with existing_engine(settings.database_url, deliveries, "queue") as engine:
         if engine is None:
             return _UNUSABLE
         with reading(engine) as connection:
@@ -85,7 +80,7 @@ def run_retry(settings: Settings, args: argparse.Namespace) -> int:
     if bool(args.ids) == args.dead:
         print("name deliveries by their numbers, or say --dead for all that were given up", file=sys.stderr)
         return _UNUSABLE
-    with _queue(settings) as engine:
+    with existing_engine(settings.database_url, deliveries, "queue") as engine:
         if engine is None:
             return _UNUSABLE
         with transaction(engine) as connection:
@@ -93,7 +88,7 @@ def run_retry(settings: Settings, args: argparse.Namespace) -> int:
                 connection,
                 args.ids or None,
                 time.time(),
-                who=_administrator(),
+                who=account_name(),
                 destination=args.destination or None,
                 ae_titles={item.name: item.ae_title for item in settings.destinations},
             )
@@ -181,28 +176,3 @@ def _time(seconds: float | None) -> str:
 
 def _address(destination: DestinationSettings) -> str:
     return f"{destination.host}:{destination.port}{' (TLS)' if destination.tls else ''}"
-
-
-def _administrator() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
-@contextmanager
-def _queue(settings: Settings) -> Iterator[sa.Engine | None]:
-    """Yield an engine on the node's database, or None, having said why, if it has no tables yet."""
-    url = sa.make_url(settings.database_url)
-    missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
-    engine = None if missing else open_engine(settings.database_url)
-    try:
-        if engine is not None:
-            with reading(engine) as connection:
-                missing = not sa.inspect(connection).has_table(deliveries.name)
-        if missing:
-            print(f"there is no queue yet in {url.render_as_string()}", file=sys.stderr)
-        yield None if missing else engine
-    finally:
-        if engine is not None:
-            engine.dispose()
