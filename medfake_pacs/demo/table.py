@@ -25,7 +25,8 @@ def verdict_table(cases: Sequence[Case], readings: Mapping[str, Reading]) -> Tab
         table.add_column(heading)
     table.add_column("probability\nof fake", justify="right")
     table.add_column("why")
-    table.add_column("report", overflow="fold")
+    # A path that is broken over two lines can be neither copied nor clicked.
+    table.add_column("report", no_wrap=True)
     for case in cases:
         reading = readings.get(case.study_instance_uid)
         truth = f"{case.truth} ({case.manipulation})" if case.manipulation else case.truth

@@ -46,7 +46,7 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "models"
-    folder = Path(os.environ.get("MEDFAKE_TEST_MODEL_CACHE", folder))
+    folder = Path(os.environ.get("MEDFAKE_TEST_MODEL_CACHE") or folder)
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

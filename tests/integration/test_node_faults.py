@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pydicom import dcmread
 
 from medfake_pacs.config import load_settings
-from medfake_pacs.database import open_engine, reading, transaction
+from medfake_pacs.database import open_engine, reading, transaction, upgrade
 from medfake_pacs.database.tables import instances, revisions, studies
 from medfake_pacs.workflows import completion, housekeeping, scoring
 from medfake_pacs.workflows import deliveries as sending
@@ -24,6 +24,7 @@ from tests.orthanc import OrthancPeer
 from tests.support import free_port, wait_for
 
 MakeNode = Callable[..., NodeProcess]
+ContextOf = Callable[[NodeProcess], Context]
 TO_NOBODY = ROUTES.replace('send_to = ["pacs"]\n', "")
 
 
@@ -37,9 +38,20 @@ def stopped(make_node: MakeNode) -> NodeProcess:
     return node
 
 
-def context_of(node: NodeProcess) -> Context:
-    settings = load_settings(node.config)
-    return Context.open(settings, open_engine(settings.database_url))
+@pytest.fixture
+def context_of() -> Iterator[Callable[[NodeProcess], Context]]:
+    """Yield a function that opens a worker's context on a stopped node's state; all are closed at the end."""
+    opened: list[Context] = []
+
+    def open_context(node: NodeProcess) -> Context:
+        settings = load_settings(node.config)
+        opened.append(Context.open(settings, open_engine(settings.database_url)))
+        return opened[-1]
+
+    yield open_context
+    for context in opened:
+        context.decoders.close()
+        context.engine.dispose()
 
 
 def test_a_damaged_bundle_stops_the_start_with_its_name_and_is_no_verdict(
@@ -64,7 +76,7 @@ def test_a_damaged_bundle_stops_the_start_with_its_name_and_is_no_verdict(
 
 
 def test_the_image_that_kills_the_worker_is_given_up_and_its_neighbours_are_not(
-    stopped: NodeProcess,
+    stopped: NodeProcess, context_of: ContextOf
 ) -> None:
     context = context_of(stopped)
     with transaction(context.engine) as connection:
@@ -85,7 +97,6 @@ def test_the_image_that_kills_the_worker_is_given_up_and_its_neighbours_are_not(
     assert scoring.score_chunk(context, chunk_id) == 3
     reasons = {row.sop_instance_uid: row.not_assessed_reason for row in stopped.rows("instances", chunk_id=chunk_id)}
     assert reasons == {"1.2.0": None, killer: "the process that scored it died 3 times", "1.2.2": None}
-    context.decoders.close()
 
 
 def test_scores_of_a_replaced_model_are_made_anew_and_never_mixed(stopped: NodeProcess) -> None:
@@ -106,7 +117,9 @@ def test_scores_of_a_replaced_model_are_made_anew_and_never_mixed(stopped: NodeP
     assert verdict.images_total == 2
 
 
-def test_retention_deletes_files_of_settled_studies_only_and_keeps_rows(stopped: NodeProcess) -> None:
+def test_retention_deletes_files_of_settled_studies_only_and_keeps_rows(
+    stopped: NodeProcess, context_of: ContextOf
+) -> None:
     context = context_of(stopped)
     (row,) = stopped.rows("instances")
     path = context.settings.spool_dir / row.path
@@ -126,7 +139,7 @@ def test_retention_deletes_files_of_settled_studies_only_and_keeps_rows(stopped:
     assert housekeeping.expire(context, later) == 0
 
 
-def test_a_clock_that_was_set_back_does_not_hold_a_study_for_ever(stopped: NodeProcess) -> None:
+def test_a_clock_that_was_set_back_does_not_hold_a_study_for_ever(stopped: NodeProcess, context_of: ContextOf) -> None:
     context = context_of(stopped)
     ahead = time.time() + 365 * 86_400
     with transaction(context.engine) as connection:
@@ -135,7 +148,7 @@ def test_a_clock_that_was_set_back_does_not_hold_a_study_for_ever(stopped: NodeP
     assert completion.complete_studies(context, time.time()) == 1
 
 
-def test_a_failed_assessment_is_put_off_again_and_again_and_logged(stopped: NodeProcess) -> None:
+def test_a_failed_assessment_is_put_off_again_and_again_and_logged(stopped: NodeProcess, context_of: ContextOf) -> None:
     context = context_of(stopped)
     now = time.time()
     with transaction(context.engine) as connection:
@@ -162,7 +175,7 @@ def test_what_waits_for_a_destination_that_is_gone_becomes_a_dead_letter(make_no
 
 
 def test_a_report_that_is_recorded_is_never_written_again(
-    orthanc: OrthancPeer, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+    orthanc: OrthancPeer, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, context_of: ContextOf
 ) -> None:
     node = make_node(destinations=[("pacs", orthanc.ae_title, orthanc.dicom_port)]).start()
     assert material.send(node.port, material.ct_series(1)) == [0]
@@ -229,13 +242,11 @@ def test_the_supervisor_starts_a_killed_process_again_and_dies_with_no_orphans(m
     )
 
 
-def test_the_queries_of_the_clock_use_indices(tmp_path: Path, database_url: str) -> None:
+def test_the_queries_of_the_clock_use_indices(tmp_path: Path, database_url: str, context_of: ContextOf) -> None:
     if database_url:
         pytest.skip("the plan of an empty PostgreSQL table says nothing")
     node = NodeProcess(tmp_path / "node")
-    context = Context.open(load_settings(node.config), open_engine(node.database_url))
-    from medfake_pacs.database import upgrade
-
+    context = context_of(node)
     upgrade(context.engine)
     seen: list[tuple[str, tuple[object, ...]]] = []
     sa.event.listen(context.engine, "before_cursor_execute", lambda *a: seen.append((a[2], a[3])))
