@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 _BUSY_TIMEOUT_MS = 60_000
+# 32 MB: at the usual 4 MB every hundredth object or so waits for a checkpoint, and with it its sender.
+_CHECKPOINT_PAGES = 8000
 Insert = sqlite.Insert | postgresql.Insert
 
 
@@ -32,7 +34,13 @@ def open_engine(url: str) -> sa.Engine:
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
