@@ -106,14 +106,6 @@ class DecodedFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameBatch:
-    """Model input: (N, C, H, W) float32 and where each row comes from (image index, frame number)."""
-
-    pixels: npt.NDArray[np.float32]
-    frames: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """A rectangle that carries the finding, in pixels of the frame; the origin is the top left corner."""
 

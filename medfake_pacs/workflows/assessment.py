@@ -13,7 +13,7 @@ from medfake_pacs.entities import AuditEvent, Score, SeriesVerdict, Verdict, Ver
 from medfake_pacs.verdict import AssessedImage, assess_series, assess_study
 from medfake_pacs.workflows import rescoring
 from medfake_pacs.workflows.context import Context
-from medfake_pacs.workflows.rows import attributes_of, score_from_row
+from medfake_pacs.workflows.rows import attributes_of, pages, score_from_row
 
 
 def assess_revision(context: Context, study_instance_uid: str, revision: int) -> bool:
@@ -84,15 +84,14 @@ def _namesakes(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[str, l
     """
     found: dict[str, list[sa.Row]] = {row.sop_instance_uid: [] for row in rows}
     mine = {row.instance_id for row in rows}
-    uids = sorted(found)
     columns = (
         instances.c.instance_id,
         instances.c.sop_instance_uid,
         instances.c.study_instance_uid,
         instances.c.pixel_sha256,
     )
-    for start in range(0, len(uids), 500):
-        query = sa.select(*columns).where(instances.c.sop_instance_uid.in_(uids[start : start + 500]))
+    for uids in pages(found):
+        query = sa.select(*columns).where(instances.c.sop_instance_uid.in_(uids))
         for row in connection.execute(query.order_by(instances.c.instance_id)):
             if row.instance_id in mine or row.study_instance_uid != rows[0].study_instance_uid:
                 found[row.sop_instance_uid].append(row)
@@ -101,10 +100,9 @@ def _namesakes(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[str, l
 
 def _scores(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[tuple[str, str], Score]:
     """Return the scores of the rows' pixels, by (pixel digest, model digest)."""
-    digests = sorted({row.pixel_sha256 for row in rows if row.pixel_sha256})
     found = {}
-    for start in range(0, len(digests), 500):
-        query = sa.select(scores).where(scores.c.pixel_sha256.in_(digests[start : start + 500]))
+    for digests in pages(row.pixel_sha256 for row in rows if row.pixel_sha256):
+        query = sa.select(scores).where(scores.c.pixel_sha256.in_(digests))
         for row in connection.execute(query):
             found[row.pixel_sha256, row.model_sha256] = score_from_row(row)
     return found

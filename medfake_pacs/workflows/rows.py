@@ -1,12 +1,20 @@
 """Read instance rows back into the values that the stages know."""
 
+from collections.abc import Iterable, Iterator
+
 import sqlalchemy as sa
 
-from medfake_pacs.database.tables import instances
 from medfake_pacs.entities import FrameScore, ImageAttributes, Region, Score
 
 _FIELDS = ImageAttributes.__dataclass_fields__
-ATTRIBUTE_COLUMNS = tuple(instances.c[name] for name in _FIELDS)
+_VALUES_IN_A_QUERY = 500
+
+
+def pages(values: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the distinct values in order, as many at a time as one IN (...) may hold."""
+    distinct = sorted(set(values))
+    for start in range(0, len(distinct), _VALUES_IN_A_QUERY):
+        yield distinct[start : start + _VALUES_IN_A_QUERY]
 
 
 def attributes_of(row: "sa.Row[tuple[object, ...]] | sa.RowMapping") -> ImageAttributes:
