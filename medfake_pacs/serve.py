@@ -36,7 +36,13 @@ class _Child:
 
 def prepare(settings: Settings) -> None:
     """Make the node's folders and bring its tables to the newest version."""
-    for folder in (settings.node.state_dir, settings.spool_dir, settings.reports_dir, settings.cache_dir):
+    for folder in (
+        settings.node.state_dir,
+        settings.spool_dir,
+        settings.reports_dir,
+        settings.checks_dir,
+        settings.cache_dir,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.database_url)
     upgrade(engine)
@@ -44,7 +50,7 @@ def prepare(settings: Settings) -> None:
 
 
 def run(settings: Settings, path: Path) -> int:
-    """Run receivers and worker until SIGTERM or SIGINT; return the exit code.
+    """Run receivers, worker and console until SIGTERM or SIGINT; return the exit code.
 
     A process that dies is started again, at once the first time and then after pauses that double up to
     half a minute. At the end receivers stop first, so that nothing new comes in while the worker ends.
@@ -58,13 +64,14 @@ def run(settings: Settings, path: Path) -> int:
         for index in range(settings.node.receivers)
     ]
     worker = _Child(name="worker", arguments=_command(path, "worker", 0))
-    children = [*receivers, worker]
+    consoles = [_Child(name="console", arguments=_command(path, "console", 0))] if settings.console.enabled else []
+    children = [*receivers, worker, *consoles]
     _log.info("node starting", extra={"ae_title": settings.node.ae_title, "port": settings.node.port})
     while not stop.wait(_POLL_S):
         for child in children:
             _tend(child)
     limit_s = settings.association.network_timeout_s
-    _end(receivers, limit_s + 5.0)
+    _end([*consoles, *receivers], limit_s + 5.0)
     _end([worker], 60.0)
     _log.info("node stopped")
     return 0

@@ -26,7 +26,8 @@ class NodeProcess:
     """One node with its own state folder and port; it may be killed and started again on what it left behind.
 
     ``destinations`` are (name, AE title, port) on loopback, ``routes`` are TOML tables as text, ``extra`` is
-    more TOML. ``cache`` is a folder with converted models that the tests share.
+    more TOML. ``cache`` is a folder with converted models that the tests share. With ``console`` the console
+    runs too, on ``console_port``; an ``extra`` that has a [console] section says its port itself.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class NodeProcess:
         extra: str = "",
         database_url: str = "",
         cache: Path | None = None,
+        console: bool = False,
     ) -> None:
         self.folder = folder
         self.port = free_port()
+        self.console_port = free_port() if console else 0
         self.ae_title = "MEDFAKE"
         self.state_dir = folder / "state"
         self.database_url = database_url or f"sqlite:///{self.state_dir / 'medfake.db'}"
@@ -62,6 +65,9 @@ class NodeProcess:
         parts += [f'[database]\nurl = "{url}"\n'] if url else []
         parts += ["[spool]\nmin_free_bytes = 1000000\n"] if "[spool]" not in extra else []
         parts += ["[completion]\nquiet_s = 1.0\n"] if "[completion]" not in extra else []
+        if "[console]" not in extra:
+            port = f"port = {self.console_port}\n" if self.console_port else "enabled = false\n"
+            parts.append(f"[console]\n{port}")
         parts += [extra, "\n"]
         parts += [f'[[peers]]\nae_title = "{title}"\nhosts = ["127.0.0.1"]\n' for title in peers]
         for name, title, port in destinations:
@@ -104,7 +110,9 @@ class NodeProcess:
             pytest.fail(f"the node ended at once: {self.log_path.read_text(errors='replace')[-2000:]}")
         with self.log_path.open("rb") as log:
             log.seek(offset)
-            return b'"event": "listening"' in log.read()
+            text = log.read()
+        listens = b'"event": "listening"' in text
+        return listens and (not self.console_port or b'"event": "console listening"' in text)
 
     def stop(self) -> int:
         """Ask the node to stop and return its exit code."""

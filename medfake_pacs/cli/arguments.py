@@ -49,9 +49,11 @@ def _with_config(command: argparse.ArgumentParser) -> None:
 
 
 def _serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "serve", "run the node: receivers and worker")
+    command = _command(commands, "serve", "run the node: receivers, worker and console")
     _with_config(command)
-    command.add_argument("--only", choices=("receiver", "worker"), help="run one kind of process, unsupervised")
+    command.add_argument(
+        "--only", choices=("receiver", "worker", "console"), help="run one kind of process, unsupervised"
+    )
     command.add_argument("--index", type=int, default=0, help="which receiver this is, from 0 (with --only receiver)")
     command.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)
     command.set_defaults(run=_later("node", "serve"))

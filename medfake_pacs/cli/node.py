@@ -27,6 +27,10 @@ def serve(options: argparse.Namespace) -> int:
         from medfake_pacs import worker
 
         return worker.run(settings)
+    if options.only == "console":
+        from medfake_pacs.console import process as console
+
+        return console.run(settings, configuration_path(options).resolve())
     return supervision.run(settings, configuration_path(options).resolve())
 
 

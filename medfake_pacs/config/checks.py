@@ -15,11 +15,14 @@ def cross_check(settings: Settings) -> list[Problem]:
     return [
         *_duplicates("destinations", "name", [item.name for item in settings.destinations]),
         *_duplicates("routes", "name", [item.name for item in settings.routes]),
+        *_duplicates("notifications", "name", [item.name for item in settings.notifications]),
         *_duplicates("peers", "ae_title", [item.ae_title for item in settings.peers]),
         *_destination_names(settings),
         *_models(settings),
         *_tls(settings),
         *_peers(settings),
+        *_notifications(settings),
+        *_secret_files(settings),
     ]
 
 
@@ -75,3 +78,22 @@ def _peers(settings: Settings) -> Iterable[Problem]:
             if title not in settings.called_ae_titles and settings.association.require_called_ae_title:
                 yield Problem(f"routes[{i}].called", repr(title), "the node doesn't answer to this AE title",
                               "add it to association.called_ae_titles")  # fmt: skip
+
+
+def _notifications(settings: Settings) -> Iterable[Problem]:
+    for i, item in enumerate(settings.notifications, 1):
+        if item.kind == "email" and settings.smtp is None:
+            yield Problem(f"notifications[{i}].kind", "'email'", "no server takes e-mail", "add an [smtp] section")
+
+
+def _secret_files(settings: Settings) -> Iterable[Problem]:
+    named = [(f"console.{name}", getattr(settings.console, name)) for name in ("certificate", "key")]
+    if settings.console.oidc:
+        named.append(("console.oidc.client_secret_file", settings.console.oidc.client_secret_file))
+    if settings.smtp:
+        named.append(("smtp.password_file", settings.smtp.password_file))
+    for i, item in enumerate(settings.notifications, 1):
+        named += [(f"notifications[{i}].{name}", getattr(item, name)) for name in ("secret_file", "template_file")]
+    for key, path in named:
+        if path and not path.is_file():
+            yield Problem(key, repr(str(path)), "there is no such file", "name a readable file")

@@ -120,7 +120,7 @@ def _with_environment(
             continue
         section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         field = Settings.model_fields.get(section)
-        if field is None or section in {"peers", "destinations", "routes"}:
+        if field is None or section in {"peers", "destinations", "routes", "notifications"}:
             problems.append(Problem(variable, value, "no such section can be set here", _nearest(section, Settings)))
             continue
         table = merged.get(section)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from medfake_pacs.config.schema import Settings
+from medfake_pacs.config.types import Section
 
 
 def with_absolute_paths(settings: Settings, base: Path) -> Settings:
@@ -18,4 +19,22 @@ def with_absolute_paths(settings: Settings, base: Path) -> Settings:
         names = ("certificate", "key", "ca", "key_password_file")
         paths = {name: getattr(settings.tls, name) for name in names}
         update["tls"] = settings.tls.model_copy(update={name: base / path for name, path in paths.items() if path})
+    update["console"] = _console(settings, base)
+    if settings.smtp and settings.smtp.password_file:
+        update["smtp"] = _absolute(settings.smtp, ("password_file",), base)
+    update["notifications"] = tuple(
+        _absolute(item, ("secret_file", "template_file"), base) for item in settings.notifications
+    )
     return settings.model_copy(update=update)
+
+
+def _console(settings: Settings, base: Path) -> Section:
+    console = _absolute(settings.console, ("certificate", "key"), base)
+    if settings.console.oidc is None:
+        return console
+    return console.model_copy(update={"oidc": _absolute(settings.console.oidc, ("client_secret_file",), base)})
+
+
+def _absolute(section: Section, names: tuple[str, ...], base: Path) -> Section:
+    paths = {name: getattr(section, name) for name in names}
+    return section.model_copy(update={name: base / path for name, path in paths.items() if path})

@@ -1,79 +1,16 @@
 """What a configuration may say: every section, key, default and bound."""
 
-import ipaddress
-import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-_AE_TITLE_LENGTH = 16
-_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?$")
-_PORT_MAXIMUM = 65535
-
-
-def check_ae_title(value: str) -> str:
-    """Return ``value`` without its insignificant spaces, if it is a valid AE (PS3.5 Table 6.2-1).
-
-    Raises
-    ------
-    ValueError
-        If it is empty, longer than 16 characters or holds a backslash, a control or a non-ASCII character.
-    """
-    title = value.strip(" ")
-    if not title:
-        raise ValueError("an AE title can't be empty or all spaces; write 1 to 16 characters")
-    if len(title) > _AE_TITLE_LENGTH:
-        raise ValueError(f"an AE title has at most 16 characters, this one has {len(title)}; shorten it")
-    wrong = sorted({character for character in title if not " " <= character <= "~" or character == "\\"})
-    if wrong:
-        raise ValueError(f"an AE title can't hold {wrong!r}; use printable ASCII without the backslash")
-    return title
-
-
-def _check_host(value: str) -> str:
-    if not value.strip():
-        raise ValueError("a host can't be empty; write a name or an IP address")
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        if not _HOST_NAME.match(value) or re.fullmatch(r"[0-9.]+", value):
-            raise ValueError("this is neither an IP address nor a host name; write one of the two") from None
-    return value
-
-
-def _check_host_or_network(value: str) -> str:
-    if "/" not in value:
-        return _check_host(value)
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"{error}; write an address, a host name or a network such as 10.1.2.0/24") from None
-    return value
-
-
-def _check_word(value: str) -> str:
-    if not value.strip():
-        raise ValueError("an empty condition would hold for everything; remove it")
-    return value
-
-
-AeTitle = Annotated[str, AfterValidator(check_ae_title)]
-Host = Annotated[str, AfterValidator(_check_host)]
-HostOrNetwork = Annotated[str, AfterValidator(_check_host_or_network)]
-Port = Annotated[int, Field(ge=1, le=_PORT_MAXIMUM)]
-Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
-Word = Annotated[str, AfterValidator(_check_word)]
-Name = Annotated[str, Field(min_length=1, max_length=64)]
-
-
-class Section(BaseModel):
-    """A frozen table that refuses keys which it doesn't know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+from medfake_pacs.config.console import ConsoleSettings, NotificationSettings, SmtpSettings
+from medfake_pacs.config.retry import RetrySettings
+from medfake_pacs.config.types import AeTitle, Host, HostOrNetwork, Name, Port, Seconds, Section, Word
 
 
 class NodeSettings(Section):
@@ -184,13 +121,6 @@ class ReportSettingsModel(Section):
     unrouted_send_to: tuple[Name, ...] = ()
 
 
-class ConsoleSettings(Section):
-    """Where the web console listens."""
-
-    host: Host = "127.0.0.1"
-    port: Port = 8080
-
-
 class AuditSettings(Section):
     """Where the log's head is anchored outside the database."""
 
@@ -210,20 +140,6 @@ class PeerSettings(Section):
     ae_title: AeTitle
     hosts: tuple[HostOrNetwork, ...] = Field(min_length=1)
     tls_subject: str = ""
-
-
-class RetrySettings(Section):
-    """How a failed delivery is tried again."""
-
-    first_delay_s: Seconds = 10.0
-    max_delay_s: Seconds = 3600.0
-    give_up_after_s: Seconds = 604_800.0
-
-    @model_validator(mode="after")
-    def _check_order(self) -> "RetrySettings":
-        if self.max_delay_s < self.first_delay_s:
-            raise ValueError("max_delay_s is shorter than first_delay_s; make it at least as long")
-        return self
 
 
 class DestinationSettings(Section):
@@ -267,11 +183,13 @@ class Settings(Section):
     scoring: ScoringSettings = ScoringSettings()
     report: ReportSettingsModel = ReportSettingsModel()
     console: ConsoleSettings = ConsoleSettings()
+    smtp: SmtpSettings | None = None
     audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     peers: tuple[PeerSettings, ...] = ()
     destinations: tuple[DestinationSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+    notifications: tuple[NotificationSettings, ...] = ()
 
     @property
     def spool_dir(self) -> Path:
@@ -282,6 +200,11 @@ class Settings(Section):
     def reports_dir(self) -> Path:
         """Where reports are kept: in the spool, so that nodes which share it can send one another's."""
         return self.spool_dir / "reports"
+
+    @property
+    def checks_dir(self) -> Path:
+        """Where uploaded images are kept: in the spool, so that console and worker may run on two machines."""
+        return self.spool_dir / "checks"
 
     @property
     def cache_dir(self) -> Path:

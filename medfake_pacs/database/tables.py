@@ -114,6 +114,22 @@ studies = sa.Table(
     sa.Column("last_received_at", _TIME),
     # When its spooled files were deleted; NULL while they are there.
     sa.Column("expired_at", _TIME),
+    # What the worklist shows and filters by, so that it needs no other table: of the first image ...
+    sa.Column("first_received_at", _TIME, nullable=False, server_default="0"),
+    _text("patient_id"),
+    _text("accession_number"),
+    _text("modality"),
+    _text("study_description"),
+    sa.Column("calling_ae_title", _AE, nullable=False, server_default=""),
+    # ... and of the newest verdict; empty while there is none.
+    sa.Column("verdict", sa.String(16), nullable=False, server_default=""),
+    sa.Column("probability", sa.Float),
+    sa.Column("verdict_revision", sa.Integer),
+    sa.Column("verdict_at", _TIME),
+    _text("model_name"),
+    sa.Column("model_sha256", sa.String(64), nullable=False, server_default=""),
+    sa.Column("images_total", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("images_scored", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_studies_retention", "expired_at", "last_received_at"),
 )
 
@@ -169,12 +185,15 @@ reports = sa.Table(
     sa.Column("sop_instance_uid", _UID, primary_key=True),
     sa.Column("sop_class_uid", _UID, nullable=False),
     sa.Column("study_instance_uid", _UID, nullable=False),
+    # "verdict": the node's own on a revision; "review": a radiologist's on that, numbered within the study;
+    # "check": on uploaded images, numbered likewise.
+    sa.Column("kind", sa.String(16), nullable=False, server_default="verdict"),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("sha256", _SHA256, nullable=False),
     _text("predecessor_uid"),
     sa.Column("created_at", _TIME, nullable=False),
-    sa.UniqueConstraint("study_instance_uid", "revision"),
+    sa.UniqueConstraint("study_instance_uid", "kind", "revision"),
 )
 
 deliveries = sa.Table(

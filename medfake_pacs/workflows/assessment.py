@@ -11,7 +11,7 @@ from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.tables import instances, scores, verdicts
 from medfake_pacs.entities import AuditEvent, Score, SeriesVerdict, Verdict, VerdictLabel
 from medfake_pacs.verdict import AssessedImage, assess_series, assess_study
-from medfake_pacs.workflows import rescoring
+from medfake_pacs.workflows import notifying, rescoring, worklist
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.rows import attributes_of, pages, score_from_row
 
@@ -34,7 +34,10 @@ def assess_revision(context: Context, study_instance_uid: str, revision: int) ->
             verdicts.c.scope == "study",
         )
         if connection.execute(known).first() is None:
-            connection.execute(sa.insert(verdicts), _verdict_rows(verdict, time.time()))
+            now = time.time()
+            connection.execute(sa.insert(verdicts), _verdict_rows(verdict, now))
+            worklist.record_verdict(connection, verdict, now)
+            notifying.enqueue(connection, context.settings, verdict, now)
             rows = rows_of(connection, study_instance_uid, revision)
             for event in _verdict_events(verdict, rows):
                 audit.append(connection, event)

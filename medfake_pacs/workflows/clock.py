@@ -1,6 +1,7 @@
 """The clock (APScheduler): quiet timers, hand-over of work, heartbeats, repairs, retention, the log's anchor."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,13 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from medfake_pacs import audit
 from medfake_pacs.database import reading
 from medfake_pacs.errors import MedfakeError
-from medfake_pacs.workflows import completion, deliveries, housekeeping, scoring
+from medfake_pacs.workflows import checking, completion, deliveries, housekeeping, notifying, reviewing, scoring
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.engine import Engine
 
 _HAND_OVER_S = 0.2
 _DELIVERY_S = 0.5
+_CHECKS_S = 0.3
 _HEARTBEAT_S = 5.0
 _REPAIR_S = 30.0
 _HOUR_S = 3600.0
@@ -35,6 +37,7 @@ class Clock:
         self._engine = engine
         self._handed_over: set[completion.Assessable] = set()
         self._suspects: set[str] = set()
+        self._stopping = threading.Event()
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -51,6 +54,9 @@ class Clock:
             (self.hand_over_chunks, _HAND_OVER_S),
             (self.hand_over_studies, _HAND_OVER_S),
             (self.hand_over_deliveries, _DELIVERY_S),
+            (self.run_checks, _CHECKS_S),
+            (self.report_reviews, _DELIVERY_S),
+            (self.notify, _DELIVERY_S),
             (self.beat, _HEARTBEAT_S),
             (self.repair, _REPAIR_S),
             (self.keep_house, _HOUR_S),
@@ -68,6 +74,7 @@ class Clock:
 
     def stop(self) -> None:
         """Let the running jobs end, and start no more."""
+        self._stopping.set()
         self._scheduler.shutdown(wait=True)
 
     def hand_over_chunks(self) -> None:
@@ -88,6 +95,18 @@ class Clock:
         """Hand over each destination that a report is due for."""
         for destination, batch in deliveries.destinations_due(self._context, time.time()):
             self._engine.enqueue_delivery(destination, batch)
+
+    def run_checks(self) -> None:
+        """Assess the images that were uploaded to the console."""
+        checking.run_waiting(self._context, self._stopping)
+
+    def report_reviews(self) -> None:
+        """Report what radiologists said of verdicts."""
+        reviewing.report_reviews(self._context)
+
+    def notify(self) -> None:
+        """Send the notifications that are due."""
+        notifying.send_due(self._context)
 
     def beat(self) -> None:
         """Say that this worker lives, and take over the work of one that doesn't any more."""

@@ -12,7 +12,10 @@ from tests.support import REPOSITORY
 
 EXAMPLE = REPOSITORY / "config" / "medfake.toml"
 # What differs from a default on purpose: it shows what a value looks like.
-_EXAMPLES = {"scoring.models_dir", "tls", "peers", "destinations", "routes"}
+_EXAMPLES = {
+    "scoring.models_dir", "tls", "peers", "destinations", "routes", "smtp", "notifications",
+    "console.public_url", "console.certificate", "console.key", "console.oidc",
+}  # fmt: skip
 
 
 def _everything() -> dict[str, Any]:

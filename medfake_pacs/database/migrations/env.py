@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import context
 
-from medfake_pacs.database.tables import metadata
+from medfake_pacs.database.console_tables import metadata
 
 
 def _run(connection: sa.Connection) -> None:

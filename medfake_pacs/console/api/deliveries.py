@@ -1,0 +1,5 @@
+"""Deliveries."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

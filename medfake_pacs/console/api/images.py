@@ -1,0 +1,5 @@
+"""Images."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

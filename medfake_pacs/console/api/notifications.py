@@ -1,0 +1,5 @@
+"""Notifications."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Reviews."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

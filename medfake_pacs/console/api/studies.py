@@ -1,0 +1,5 @@
+"""Studies."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,107 @@
+"""Turn errors into answers: pages for people, problem+json (RFC 9457) for programs."""
+
+import json
+import logging
+import secrets
+from http import HTTPStatus
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from medfake_pacs.console.errors import NotSignedInError, RequestError, TooManyRequestsError
+from medfake_pacs.console.services import services_of
+
+_PROBLEM = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Have the application answer every error."""
+    app.add_exception_handler(RequestError, _on_request_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(SQLAlchemyError, _on_database_error)
+    app.add_exception_handler(Exception, _on_anything)
+
+
+async def respond(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with an error before any page has seen it."""
+    request = Request(scope, receive)
+    await _response(request, error.status, error.title, str(error))(scope, receive, send)
+
+
+async def _on_request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    if isinstance(error, NotSignedInError) and not request.url.path.startswith("/api/"):
+        return _to_sign_in(request)
+    extra = {"fields": error.fields} if getattr(error, "fields", None) else {}
+    response = _response(request, error.status, error.title, str(error), **extra)
+    if isinstance(error, NotSignedInError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyRequestsError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def _to_sign_in(request: Request) -> Response:
+    if request.headers.get("hx-request"):
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"HX-Redirect": "/sign-in"})
+    if request.method != "GET":
+        return RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
+    where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse("/sign-in" if where == "/" else f"/sign-in?next={quote(where)}", HTTPStatus.SEE_OTHER)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = str(error.detail)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        phrase, detail = "There is no such page here", "The address may be mistyped, or what it named is gone."
+    response = _response(request, error.status_code, phrase, detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # Not the rejected values: they can be patient data.
+    fields = {".".join(str(part) for part in item["loc"][1:]): str(item["msg"]) for item in error.errors()}
+    text = "; ".join(f"{name}: {reason}" for name, reason in fields.items())
+    return _response(request, 422, "Something needs to be corrected", text, fields=fields)
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    incident = _log_incident(request, error)
+    text = f"The database doesn't answer. Try again in a moment; the console's log has the reason as {incident}."
+    return _response(request, HTTPStatus.SERVICE_UNAVAILABLE, "Out of reach just now", text)
+
+
+async def _on_anything(request: Request, error: Exception) -> Response:
+    """Answer what nobody foresaw: the web's one broad boundary."""
+    incident = _log_incident(request, error)
+    text = f"That is our fault, not yours. Nothing was lost; the console's log has the reason as {incident}."
+    return _response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke", text)
+
+
+def _log_incident(request: Request, error: Exception) -> str:
+    incident = secrets.token_hex(4)
+    route = request.scope.get("route")
+    where = getattr(route, "path", "")
+    _log.error("a request broke", exc_info=error, extra={"incident": incident, "route": where})
+    return incident
+
+
+def _response(request: Request, status: int, title: str, detail: str, **extra: object) -> Response:
+    if request.url.path.startswith("/api/"):
+        body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, **extra}
+        return Response(json.dumps(body), status_code=status, media_type=_PROBLEM)
+    templates = services_of(request).templates
+    facts = {"title": title, "detail": detail, "status": int(status)}
+    name = "partials/error.html" if request.headers.get("hx-request") else "error.html"
+    return templates.TemplateResponse(request, name, facts, status_code=status)

@@ -1,0 +1,144 @@
+"""What every request and response passes: size limits, the origin check, security headers. Plain ASGI."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from medfake_pacs.console.errors import NotAllowedError, RequestError, TooLargeError
+from medfake_pacs.console.failures import respond
+
+# No inline script or style, nothing from another host, no frame: what a peer sends can't become code.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_FIXED_HEADERS = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    ("X-Frame-Options", "DENY"),
+)
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_BODY_BYTES = 1_048_576
+# What the form around an upload may add to its files.
+_FORM_BYTES = 65_536
+UPLOAD_PATHS = ("/checks", "/api/images", "/node/route-test", "/api/route-test")
+
+
+class SecurityHeaders:
+    """Adds to each response the headers that browsers act on; data is never cached."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self._app = app
+        self._https = https
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _FIXED_HEADERS:
+                    headers[name] = value
+                if self._https:
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
+                if scope["path"].startswith("/static/"):
+                    headers.setdefault("Cache-Control", "public, max-age=3600")
+                else:
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class BodyLimit:
+    """Refuses a body that is larger than its path takes: by what it announces, and by what really comes."""
+
+    def __init__(self, app: ASGIApp, *, upload_bytes: int, upload_paths: Sequence[str] = UPLOAD_PATHS) -> None:
+        self._app = app
+        self._upload_bytes = upload_bytes
+        self._upload_paths = tuple(upload_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["method"] in _SAFE_METHODS:
+            await self._app(scope, receive, send)
+            return
+        uploading = scope["path"] in self._upload_paths
+        limit = self._upload_bytes + _FORM_BYTES if uploading else _BODY_BYTES
+        error = TooLargeError(f"A request here may have {limit:,} bytes at most.")
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            await respond(error, scope, receive, send)
+            return
+        taken, started = 0, False
+
+        async def receive_counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise error
+            return message
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive_counted, send_noted)
+        except TooLargeError:
+            if started:
+                raise
+            await respond(error, scope, receive, send)
+
+
+class OriginCheck:
+    """Refuses what another site makes a signed-in browser send (CSRF), by Sec-Fetch-Site or else Origin.
+
+    Cookies are SameSite=Lax besides. The REST API takes no cookie, so that it needs no check.
+    """
+
+    def __init__(self, app: ASGIApp, *, own_url: str) -> None:
+        self._app = app
+        self._own_host = urlsplit(own_url).netloc
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS and not scope["path"].startswith("/api/"):
+            error = self._objection(Headers(scope=scope))
+            if error:
+                await respond(error, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _objection(self, headers: Headers) -> RequestError | None:
+        site = headers.get("sec-fetch-site")
+        origin = headers.get("origin")
+        if site is not None:
+            own = site in {"same-origin", "none"}
+        elif origin is not None:
+            own = urlsplit(origin).netloc in {headers.get("host", ""), self._own_host}
+        else:
+            # No browser of this decade; and without a cookie that a browser sent there is nothing to abuse.
+            own = True
+        return None if own else NotAllowedError(text="This request came from another site.")

@@ -1,0 +1,5 @@
+"""Health."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

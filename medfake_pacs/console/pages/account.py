@@ -1,0 +1,5 @@
+"""Account."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Accounts."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

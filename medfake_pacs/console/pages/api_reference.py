@@ -1,0 +1,5 @@
+"""Api reference."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Checks."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

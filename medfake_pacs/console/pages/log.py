@@ -1,0 +1,5 @@
+"""Log."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Node."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

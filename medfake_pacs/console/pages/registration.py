@@ -1,0 +1,5 @@
+"""Registration."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Rule tester."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Single sign on."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

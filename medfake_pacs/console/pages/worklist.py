@@ -1,0 +1,5 @@
+"""Worklist."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,1 @@
+"""Pixels, heat maps and figures as pictures."""

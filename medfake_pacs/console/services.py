@@ -1,0 +1,33 @@
+"""What every page and call needs, made once by the console's process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+from fastapi import Request
+from fastapi.templating import Jinja2Templates
+
+from medfake_pacs.config import Settings
+from medfake_pacs.workflows.context import Decoders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The console's belongings; ``config_path`` is the file that the settings came from."""
+
+    settings: Settings
+    config_path: Path
+    engine: sa.Engine
+    decoders: Decoders
+    templates: Jinja2Templates
+
+    def close(self) -> None:
+        """End the decoding child processes and close the database."""
+        self.decoders.close()
+        self.engine.dispose()
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that answers ``request``; use as a dependency."""
+    return cast(Services, request.app.state.services)

@@ -1,0 +1,21 @@
+"""The words that command line, console and API share, so that one thing has one name everywhere."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from medfake_pacs.entities import VerdictLabel
+
+# What each verdict means, in words that a radiologist can act on.
+VERDICT_MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        VerdictLabel.REAL: "The model found no sign that these pixels were synthesised or manipulated.",
+        VerdictLabel.FAKE: "The model found signs that these pixels were synthesised or manipulated.",
+        VerdictLabel.INDETERMINATE: "The model can't tell. Treat the images as you would without this system.",
+        VerdictLabel.NOT_ASSESSED: "The images were not assessed; the reason says why.",
+    }
+)
+PROBABILITY_MEANING = (
+    "The probability, as the model's calibration estimates it, that the pixels are fake; it holds for images like "
+    "those that the model was calibrated on."
+)
+DELIVERY_STATES: Mapping[str, str] = MappingProxyType({"waiting": "waiting", "sent": "sent", "dead": "dead letter"})
