@@ -118,12 +118,17 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameScore:
-    """One frame's raw score, a logit: above zero leans to fake; it isn't calibrated."""
+    """One frame's raw score, a logit: above zero leans to fake; it isn't calibrated.
+
+    ``tiles`` is the map of logits: rows of cells, each cell 32 by 32 pixels of the frame from its top left corner
+    on; empty where the frame wasn't run, or was scored before maps were kept.
+    """
 
     frame_number: int
     score: float
     regions: tuple[Region, ...] = ()
     outside_domain: str = ""
+    tiles: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

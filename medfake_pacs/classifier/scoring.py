@@ -66,6 +66,7 @@ class Classifier:
                     frame_number=frame.frame_number,
                     score=pooled(logits, self.card.pooling.top_k_positions),
                     regions=regions(logits, frame.values.shape, self.card),
+                    tiles=cells(logits),
                 )
             )
         return tuple(scores)
@@ -93,6 +94,11 @@ def pooled(logits: Array, positions: int) -> float:
     """The mean of the ``positions`` highest logits of a map, or of all where there are fewer."""
     flat = np.sort(logits, axis=None)
     return float(flat[-min(positions, flat.size) :].mean())
+
+
+def cells(logits: Array) -> tuple[tuple[float, ...], ...]:
+    """A map of logits as rows of plain numbers with two decimals: enough to draw it, and small enough to keep."""
+    return tuple(tuple(round(value, 2) for value in row) for row in logits.tolist())
 
 
 def regions(logits: Array, shape: Sequence[int], card: Card) -> tuple[Region, ...]:

@@ -31,6 +31,7 @@ def score_to_json(score: Score) -> list[dict[str, object]]:
             "score": round(frame.score, 6),
             "outside_domain": frame.outside_domain,
             "regions": [[r.x, r.y, r.width, r.height, round(r.score, 6)] for r in frame.regions],
+            "cells": [list(row) for row in frame.tiles],
         }
         for frame in score.frames
     ]
@@ -47,6 +48,8 @@ def score_from_row(row: "sa.Row[tuple[object, ...]]") -> Score:
                 Region(x=x, y=y, width=width, height=height, score=score)
                 for x, y, width, height, score in item["regions"]
             ),
+            # Scores that were kept before there were maps have none.
+            tiles=tuple(tuple(row) for row in item.get("cells", ())),
         )
         for item in row.frames
     )

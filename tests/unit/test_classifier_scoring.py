@@ -91,6 +91,7 @@ def test_a_frame_outside_the_domain_is_not_scored(
     assert reason in first.outside_domain
     assert first.score == 0
     assert not first.regions
+    assert not first.tiles
     assert second.outside_domain == ""
     assert second.score == engines["torch-cpu"].score_frames([frame(96, 96, seed=3)])[0].score
 
@@ -104,6 +105,18 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     directory = make_bundle(tmp_path / "small", network={"backbone": "test_efficientnet", "in_channels": 3})
     with pytest.raises(BundleError, match="weights"):
         Classifier(load_bundle(directory), preparer=preparer, device="torch-cpu", cache_dir=tmp_path)
+
+
+def test_a_scored_frame_keeps_its_map(engines: dict[str, Classifier]) -> None:
+    """The cells are 32 pixels wide, one that is half in the frame counts, and the frame's score is pooled from them."""
+    tall = frame(200, 260, seed=2)
+    (scored,) = engines["torch-cpu"].score_frames([tall])
+    expected = engines["torch-cpu"].maps([tall.values])[0]
+    assert expected.shape == (6, 8)
+    assert np.asarray(scored.tiles) == pytest.approx(expected, abs=0.00501)
+    assert pooled(np.asarray(scored.tiles, np.float32), engines["torch-cpu"].card.pooling.top_k_positions) == (
+        pytest.approx(scored.score, abs=0.00501)
+    )
 
 
 def test_regions_are_the_hot_cells_and_stay_in_the_frame(directory: Path) -> None:
