@@ -190,10 +190,15 @@ notifications = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False),
     # waiting -> sent | dead; a dead one goes back to waiting when an administrator retries it.
     sa.Column("state", sa.String(16), nullable=False, server_default="waiting"),
+    # Attempts begun, and how many of them were before it was last queued anew, at queued_at.
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("attempts_before", sa.Integer, nullable=False, server_default="0"),
     sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("queued_at", _TIME, nullable=False),
     sa.Column("next_attempt_at", _TIME, nullable=False),
     sa.Column("finished_at", _TIME),
+    # The HTTP or SMTP status of the last attempt; NULL where no answer came.
+    sa.Column("last_status", sa.Integer),
     _text("last_comment"),
     sa.UniqueConstraint("study_instance_uid", "revision", "target"),
     sa.Index("ix_notifications_due", "state", "next_attempt_at"),

@@ -2,7 +2,7 @@
 
 from medfake_pacs.delivery.listing import Attempt, ListedDelivery, listing
 from medfake_pacs.delivery.queue import DueDelivery, circuit_of, due, enqueue, record, retry
-from medfake_pacs.delivery.retrying import Circuit, CircuitState, circuit, next_attempt
+from medfake_pacs.delivery.retrying import Circuit, CircuitState, circuit
 from medfake_pacs.delivery.storage_scu import OutgoingReport, send_batch
 from medfake_pacs.delivery.tls import client_context
 from medfake_pacs.delivery.verification_scu import echo
@@ -21,7 +21,6 @@ __all__ = [
     "echo",
     "enqueue",
     "listing",
-    "next_attempt",
     "record",
     "retry",
     "send_batch",

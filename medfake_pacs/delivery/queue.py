@@ -17,9 +17,10 @@ from medfake_pacs import audit
 from medfake_pacs.config import RetrySettings
 from medfake_pacs.database.engine import insert_into
 from medfake_pacs.database.tables import deliveries, delivery_attempts, instances, reports
-from medfake_pacs.delivery.retrying import FAILURES_TO_OPEN, Circuit, CircuitState, circuit, next_attempt
+from medfake_pacs.delivery.retrying import FAILURES_TO_OPEN, Circuit, CircuitState, circuit
 from medfake_pacs.entities import AuditEvent, Delivery, Report
 from medfake_pacs.errors import DeliveryError
+from medfake_pacs.retrying import next_attempt
 
 WAITING, SENT, DEAD = "waiting", "sent", "dead"
 ATTEMPTED = ("report-sent", "report-failed")

@@ -1,17 +1,16 @@
-"""When a failed delivery is tried again: backoff with jitter, and one circuit breaker per destination.
+"""When a destination that fails is tried again: one circuit breaker per destination.
 
-Pure functions: the time, the randomness and the history are arguments.
+Pure functions: the time and the history are arguments.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from medfake_pacs.config import RetrySettings
+from medfake_pacs.retrying import backoff
 
 FAILURES_TO_OPEN = 3
-_LARGEST_EXPONENT = 40
-_JITTER = 0.5
 
 
 class CircuitState(StrEnum):
@@ -35,15 +34,6 @@ class Circuit:
     probe_at: float = 0.0
 
 
-def next_attempt(attempt: int, retry: RetrySettings, random: Callable[[], float]) -> float:
-    """Return how long to wait after the failed attempt number ``attempt`` (from 1), in seconds.
-
-    It doubles from ``first_delay_s`` to ``max_delay_s``; ``random`` (0 to 1) takes up to half of it away,
-    so that what failed together doesn't come back together.
-    """
-    return _delay(attempt, retry) * (1 - _JITTER * random())
-
-
 def circuit(failed_at: Sequence[float], retry: RetrySettings, now: float) -> Circuit:
     """Return the state of a destination's circuit.
 
@@ -61,7 +51,7 @@ def circuit(failed_at: Sequence[float], retry: RetrySettings, now: float) -> Cir
     failures = len(failed_at)
     if failures < FAILURES_TO_OPEN:
         return Circuit(state=CircuitState.CLOSED, failures=failures)
-    probe_at = failed_at[0] + _delay(failures - FAILURES_TO_OPEN + 1, retry)
+    probe_at = failed_at[0] + backoff(failures - FAILURES_TO_OPEN + 1, retry)
     return Circuit(
         state=CircuitState.HALF_OPEN if now >= probe_at else CircuitState.OPEN,
         failures=failures,
@@ -69,7 +59,3 @@ def circuit(failed_at: Sequence[float], retry: RetrySettings, now: float) -> Cir
         probe_at=probe_at,
     )
 
-
-def _delay(attempt: int, retry: RetrySettings) -> float:
-    exponent = min(max(attempt, 1) - 1, _LARGEST_EXPONENT)
-    return float(min(retry.max_delay_s, retry.first_delay_s * 2**exponent))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "medfake_pacs"
-STAGES = {"association", "spool", "study", "pixels", "classifier", "verdict", "report", "delivery"}
+STAGES = {"association", "spool", "study", "pixels", "classifier", "verdict", "report", "delivery", "notification"}
 # What the stages may share.
-COMMON = {"entities", "errors", "config", "database", "audit", "crashpoints", "telemetry"}
+COMMON = {"entities", "errors", "config", "database", "audit", "crashpoints", "telemetry", "retrying"}
 MAXIMUM_LINES = 350
 MAXIMUM_FUNCTION_LINES = 40
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medfake_pacs.config import RetrySettings
-from medfake_pacs.delivery import CircuitState, circuit, next_attempt
+from medfake_pacs.delivery import CircuitState, circuit
+from medfake_pacs.retrying import next_attempt
 
 _RETRY = RetrySettings(first_delay_s=10, max_delay_s=100, give_up_after_s=1000)
 

@@ -36,9 +36,12 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), server_default="waiting", nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("attempts_before", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("queued_at", sa.Float(), nullable=False),
         sa.Column("next_attempt_at", sa.Float(), nullable=False),
         sa.Column("finished_at", sa.Float(), nullable=True),
+        sa.Column("last_status", sa.Integer(), nullable=True),
         sa.Column("last_comment", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("notification_id", name=op.f("pk_notifications")),
         sa.UniqueConstraint(
