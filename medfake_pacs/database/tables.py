@@ -51,6 +51,7 @@ associations = sa.Table(
     sa.Column("ending", sa.String(16), nullable=False, server_default=""),
     sa.Column("objects_kept", sa.Integer, nullable=False, server_default="0"),
     sa.Column("objects_not_kept", sa.Integer, nullable=False, server_default="0"),
+    sa.Index("ix_associations_peer", "calling_ae_title", "opened_at"),
 )
 
 instances = sa.Table(
@@ -214,6 +215,9 @@ deliveries = sa.Table(
     sa.UniqueConstraint("report_uid", "destination"),
     sa.Index("ix_deliveries_due", "state", "destination", "next_attempt_at"),
     sa.Index("ix_deliveries_study", "study_instance_uid", "state"),
+    # For the lists that people page through, newest first.
+    sa.Index("ix_deliveries_state", "state", "delivery_id"),
+    sa.Index("ix_deliveries_destination", "destination", "state", "delivery_id"),
 )
 
 delivery_attempts = sa.Table(
@@ -234,7 +238,7 @@ audit_events = sa.Table(
     metadata,
     sa.Column("seq", _ID, primary_key=True, autoincrement=False),
     sa.Column("occurred_at", sa.String(32), nullable=False, index=True),
-    sa.Column("kind", sa.String(32), nullable=False, index=True),
+    sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("study_instance_uid", sa.Text, nullable=False, server_default="", index=True),
     sa.Column("series_instance_uid", sa.Text, nullable=False, server_default=""),
     sa.Column("sop_instance_uid", sa.Text, nullable=False, server_default="", index=True),
@@ -247,4 +251,5 @@ audit_events = sa.Table(
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("previous_hash", _SHA256, nullable=False),
     sa.Column("hash", _SHA256, nullable=False, unique=True),
+    sa.Index("ix_audit_events_kind_seq", "kind", "seq"),
 )

@@ -1,4 +1,4 @@
-"""Keep on each study what the worklist shows and filters by.
+"""Keep on each study what the worklist shows and filters by, and fill that in for the studies that are there.
 
 Revision: 0003.
 """
@@ -11,9 +11,57 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# As database.intake does it: of the image that came first.
+_FILL_FIRST_IMAGE = """
+UPDATE studies SET
+    first_received_at = image.received_at,
+    patient_id = image.patient_id,
+    accession_number = image.accession_number,
+    modality = image.modality,
+    study_description = image.study_description,
+    calling_ae_title = image.calling_ae_title
+FROM (
+    SELECT study_instance_uid, min(instance_id) AS instance_id FROM instances GROUP BY study_instance_uid
+) AS first
+JOIN instances AS image ON image.instance_id = first.instance_id
+WHERE first.study_instance_uid = studies.study_instance_uid
+"""
+# As workflows.worklist does it: of the newest revision that has a verdict.
+_FILL_VERDICT = """
+UPDATE studies SET
+    verdict = study.verdict,
+    probability = study.probability,
+    verdict_revision = study.revision,
+    verdict_at = study.created_at,
+    model_name = coalesce((
+        SELECT CASE WHEN count(DISTINCT series.model_name) = 1 THEN max(series.model_name) ELSE '' END
+        FROM verdicts AS series
+        WHERE series.study_instance_uid = study.study_instance_uid AND series.revision = study.revision
+        AND series.scope = 'series' AND series.model_name <> '' AND study.model_sha256 <> ''), ''),
+    model_sha256 = study.model_sha256,
+    images_total = study.images_total,
+    images_scored = study.images_scored,
+    modality = coalesce((
+        SELECT nullif(image.modality, '')
+        FROM verdicts AS series
+        JOIN instances AS image ON image.study_instance_uid = series.study_instance_uid
+        AND image.series_instance_uid = series.scope_uid
+        WHERE series.study_instance_uid = study.study_instance_uid AND series.revision = study.revision
+        AND series.scope = 'series' AND series.verdict = study.verdict
+        ORDER BY coalesce(series.probability, -1) DESC, series.scope_uid, image.instance_id LIMIT 1),
+        studies.modality)
+FROM (
+    SELECT study_instance_uid, max(revision) AS revision FROM verdicts WHERE scope = 'study'
+    GROUP BY study_instance_uid
+) AS newest
+JOIN verdicts AS study ON study.study_instance_uid = newest.study_instance_uid
+AND study.revision = newest.revision AND study.scope = 'study'
+WHERE newest.study_instance_uid = studies.study_instance_uid
+"""
+
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the columns and fill them."""
     with op.batch_alter_table("studies", schema=None) as batch_op:
         batch_op.add_column(sa.Column("first_received_at", sa.Float(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("patient_id", sa.Text(), server_default="", nullable=False))
@@ -29,3 +77,10 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("model_sha256", sa.String(length=64), server_default="", nullable=False))
         batch_op.add_column(sa.Column("images_total", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("images_scored", sa.Integer(), server_default="0", nullable=False))
+    op.drop_index("ix_audit_events_kind", "audit_events")
+    op.create_index("ix_audit_events_kind_seq", "audit_events", ["kind", "seq"])
+    op.create_index("ix_associations_peer", "associations", ["calling_ae_title", "opened_at"])
+    op.create_index("ix_deliveries_state", "deliveries", ["state", "delivery_id"])
+    op.create_index("ix_deliveries_destination", "deliveries", ["destination", "state", "delivery_id"])
+    op.execute(_FILL_FIRST_IMAGE)
+    op.execute(_FILL_VERDICT)
