@@ -10,6 +10,8 @@ from medfake_pacs.database.tables import instances, studies
 from medfake_pacs.entities import SpooledInstance
 
 _PARTS_IN_SPOOL = 3
+# What the worklist shows of a study that has no verdict yet.
+_OF_THE_FIRST_IMAGE = ("patient_id", "accession_number", "modality", "study_description", "calling_ae_title")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ def record_instance(connection: sa.Connection, spooled: SpooledInstance) -> Reco
     instance_id = _insert_once(connection, row)
     if instance_id is None:
         return record_instance(connection, spooled)
-    _reopen_study(connection, attributes.study_instance_uid, spooled.received_at)
+    _reopen_study(connection, row)
     return Recorded(instance_id=instance_id, duplicate=False, conflict_of=conflict_of)
 
 
@@ -67,8 +69,10 @@ def _insert_once(connection: sa.Connection, row: dict[str, object]) -> int | Non
     return connection.execute(_insertion(connection.dialect.name, tuple(row)), row).scalar_one_or_none()
 
 
-def _reopen_study(connection: sa.Connection, study_instance_uid: str, received_at: float) -> None:
-    connection.execute(_reopening(connection.dialect.name), {"uid": study_instance_uid, "at": received_at})
+def _reopen_study(connection: sa.Connection, row: dict[str, object]) -> None:
+    values = {name: row[name] for name in _OF_THE_FIRST_IMAGE}
+    values |= {"uid": row["study_instance_uid"], "at": row["received_at"]}
+    connection.execute(_reopening(connection.dialect.name), values)
 
 
 # Building these takes longer than running them, and the receiver waits for it with each object.
@@ -97,8 +101,13 @@ def _insertion(dialect: str, columns: tuple[str, ...]) -> Insert:
 def _reopening(dialect: str) -> Insert:
     at = sa.bindparam("at")
     statement = insert_for(dialect, studies).values(
-        study_instance_uid=sa.bindparam("uid"), opened_at=at, last_received_at=at
+        study_instance_uid=sa.bindparam("uid"),
+        opened_at=at,
+        last_received_at=at,
+        first_received_at=at,
+        **{name: sa.bindparam(name) for name in _OF_THE_FIRST_IMAGE},
     )
+    # Nothing that only the worklist shows is set again: later images would pay for its indexes.
     return statement.on_conflict_do_update(
         index_elements=[studies.c.study_instance_uid],
         set_={
