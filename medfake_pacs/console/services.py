@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.templating import Jinja2Templates
 
 from medfake_pacs.config import Settings
+from medfake_pacs.console.rendering.frames import FrameReader
 from medfake_pacs.workflows.context import Decoders
 
 
@@ -20,6 +21,7 @@ class Services:
     config_path: Path
     engine: sa.Engine
     decoders: Decoders
+    frames: FrameReader
     templates: Jinja2Templates
 
     def close(self) -> None:

@@ -1,0 +1,86 @@
+"""Frames as what a browser shows: 8-bit PNG through a window, or the values themselves for the viewer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from medfake_pacs.console.rendering.frames import Frame
+from medfake_pacs.console.rendering.windows import Window
+
+# Fast: a browser on the same network waits for the compression longer than for the bytes.
+_PNG_LEVEL = 1
+_THUMBNAIL_PX = 160
+MAX_SIDE_PX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawFrame:
+    """The values of a frame, little-endian, row by row; ``headers`` say how to read them."""
+
+    content: bytes
+    headers: Mapping[str, str]
+
+
+def png(frame: Frame, window: Window | None = None, max_side_px: int = MAX_SIDE_PX) -> bytes:
+    """Return a frame as 8-bit grey PNG, shown through ``window`` or else its own; smaller where it is larger."""
+    grey = _grey(_reduced(frame.values, max_side_px)[0], window or frame.window)
+    return _encoded(Image.fromarray(grey))
+
+
+def thumbnail(frame: Frame, side_px: int = _THUMBNAIL_PX) -> bytes:
+    """Return a frame as PNG with sides of at most ``side_px``."""
+    picture = Image.fromarray(_grey(frame.values, frame.window))
+    picture.thumbnail((side_px, side_px), Image.Resampling.BOX)
+    return _encoded(picture)
+
+
+def raw(frame: Frame, max_side_px: int = MAX_SIDE_PX) -> RawFrame:
+    """Return a frame's values, averaged by a whole factor where a side is longer than ``max_side_px``.
+
+    ``X-Frame-Rows`` and ``X-Frame-Columns`` are the size of what is sent, ``X-Frame-Reduction`` the factor,
+    ``X-Frame-Format`` int16 or float32, ``X-Frame-Units`` HU, OD, US or empty; then come the window that it is
+    shown by at first, and its range.
+    """
+    values, factor = _reduced(frame.values, max_side_px)
+    kind = "int16" if values.dtype == np.int16 else "float32"
+    headers = {
+        "X-Frame-Rows": str(values.shape[0]),
+        "X-Frame-Columns": str(values.shape[1]),
+        "X-Frame-Reduction": str(factor),
+        "X-Frame-Format": kind,
+        "X-Frame-Units": frame.units,
+        "X-Frame-Low": f"{frame.window.low:.6g}",
+        "X-Frame-High": f"{frame.window.high:.6g}",
+        "X-Frame-Minimum": f"{frame.minimum:.6g}",
+        "X-Frame-Maximum": f"{frame.maximum:.6g}",
+    }
+    return RawFrame(content=values.astype(f"<{values.dtype.str[1:]}", copy=False).tobytes(), headers=headers)
+
+
+def _grey(values: npt.NDArray[np.int16 | np.float32], window: Window) -> npt.NDArray[np.uint8]:
+    scaled = (values.astype(np.float32) - np.float32(window.low)) * np.float32(255.0 / (window.high - window.low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _reduced(
+    values: npt.NDArray[np.int16 | np.float32], max_side_px: int
+) -> tuple[npt.NDArray[np.int16 | np.float32], int]:
+    factor = -(-max(values.shape) // max_side_px)
+    if factor <= 1:
+        return values, 1
+    rows, columns = (side // factor for side in values.shape)
+    if not rows or not columns:
+        return values[::factor, ::factor], factor
+    blocks = values[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
+    means = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return (np.rint(means).astype(np.int16) if values.dtype == np.int16 else means), factor
+
+
+def _encoded(picture: Image.Image) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", compress_level=_PNG_LEVEL)
+    return buffer.getvalue()
