@@ -1,4 +1,4 @@
-"""``python -m training train|export|evaluate``: from images to a measured bundle."""
+"""``python -m training train|export|evaluate|reference``: from images to a measured bundle."""
 
 import argparse
 import sys
@@ -19,12 +19,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--model-version", default="0.0.0")
     export.add_argument("--rounds", type=int, default=1, help="fakes of each family for each validation image")
     evaluate = commands.add_parser("evaluate", help="figures on test patients, into the bundle's card")
-    for command in (train, export, evaluate):
+    reference = commands.add_parser("reference", help="the one figure that a node compares its scores with, alone")
+    for command in (train, export, evaluate, reference):
         command.add_argument("--config", type=Path, required=True)
         command.add_argument("--data", type=Path, required=True)
         command.add_argument("--output", type=Path, help="default: runs/NAME")
         command.add_argument("--device", default="auto")
-    for command in (export, evaluate):
+    for command in (export, evaluate, reference):
         command.add_argument("--bundle", type=Path, help="default: OUTPUT/bundle")
     return parser
 
@@ -58,15 +59,22 @@ def _export(configuration: Configuration, options: argparse.Namespace) -> None:
 
 
 def _evaluate(configuration: Configuration, options: argparse.Namespace) -> None:
-    from training.evaluate import measure, open_scorer, reading_of
+    from training.evaluate import measure, open_scorer, reading_of, refer
     from training.figures import line
     from training.readme import write_readme
     from training.setting import make_setting
 
     setting = make_setting(configuration, options.data)
     scorer = open_scorer(setting, options.bundle, options.output / "cache", options.device)
-    command = f"python -m training evaluate --config {options.config} --data {options.data} --bundle {options.bundle}"
-    for figure in measure(setting, options.bundle, scorer, reading_of(options.bundle), command):
+    command = (
+        f"python -m training {options.command} --config {options.config} --data {options.data} "
+        f"--bundle {options.bundle}"
+    )
+    if options.command == "reference":
+        figures = [refer(options.bundle, scorer, command)]
+    else:
+        figures = measure(setting, options.bundle, scorer, reading_of(options.bundle), command)
+    for figure in figures:
         print(line(figure))
     template = options.config.with_suffix(".readme.md")
     if template.exists():
@@ -80,7 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     options.output = options.output or Path("runs") / configuration.name
     if options.command != "train":
         options.bundle = options.bundle or options.output / "bundle"
-    {"train": _train, "export": _export, "evaluate": _evaluate}[options.command](configuration, options)
+    {"train": _train, "export": _export, "evaluate": _evaluate, "reference": _evaluate}[options.command](
+        configuration, options
+    )
     return 0
 
 

@@ -8,7 +8,7 @@ from medfake_pacs.classifier import Classifier, load_bundle
 from medfake_pacs.pixels.preprocess import preparer
 from training.calibrate import Reading, read_from
 from training.export import read_card, write_card
-from training.figures import image_figures, outside_figure, series_figures
+from training.figures import REFERENCE, image_figures, outside_figure, reference_figure, series_figures
 from training.scored import Row, Scorer, write_rows
 from training.setting import Setting
 
@@ -53,10 +53,20 @@ def measure(setting: Setting, bundle: Path, scorer: Scorer, reading: Reading, co
     length = card["pooling"]["contiguous_k"]
     for patient in volumes:
         figures += series_figures(scorer.series(patient, run=5, draws=4, seed=SERIES_SEED), reading, length)
+    figures.append(reference_figure(scorer.clean("test")))
     card["figures"] = [{**figure, "command": command} for figure in figures]
     write_card(bundle, card)
     write_rows(rows, bundle.parent / f"{bundle.name}-test-scores.json")
     return figures
+
+
+def refer(bundle: Path, scorer: Scorer, command: str) -> dict[str, Any]:
+    """Measures how the scores of clean test images are spread, alone, and writes that into the card."""
+    figure = {**reference_figure(scorer.clean("test")), "command": command}
+    card = read_card(bundle)
+    card["figures"] = [*(each for each in card["figures"] if each["what"] != REFERENCE), figure]
+    write_card(bundle, card)
+    return figure
 
 
 def reading_of(bundle: Path) -> Reading:

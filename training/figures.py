@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from training.calibrate import Reading
 from training.scored import CLEAN, Row, best_run
 from training.statistics import auc, auc_interval, wilson
 
 Figure = dict[str, Any]
+REFERENCE = "quantiles of the pooled logit of clean images"
+_QUANTILES = 51
 
 
 def image_figures(rows: Sequence[Row], reading: Reading, seen: Sequence[str]) -> list[Figure]:
@@ -41,6 +45,25 @@ def outside_figure(rows: Sequence[Row]) -> Figure:
     clean = [row for row in rows if row.family == CLEAN and not row.codec]
     hits = sum(bool(row.outside) for row in clean)
     return _counted("clean images outside the domain", "uncompressed", clean, hits, len(clean))
+
+
+def reference_figure(rows: Sequence[Row]) -> Figure:
+    """How the scores of clean images inside the domain are spread: what a node compares its own images with.
+
+    ``quantiles`` are evenly spaced from the lowest score to the highest; ``value`` is the median.
+    """
+    clean = [row for row in rows if row.family == CLEAN and not row.codec]
+    inside = [row for row in clean if not row.outside]
+    quantiles = np.quantile([row.score for row in inside], np.linspace(0, 1, _QUANTILES))
+    return {
+        "what": REFERENCE,
+        "condition": "uncompressed",
+        "value": round(float(np.median([row.score for row in inside])), 4),
+        "quantiles": [round(float(value), 4) for value in quantiles],
+        "count": len(inside),
+        "of": len(clean),
+        "patients": len({row.patient for row in inside}),
+    }
 
 
 def series_figures(series: dict[str, list[list[Row]]], reading: Reading, length: int) -> list[Figure]:
@@ -115,6 +138,8 @@ def line(figure: Figure) -> str:
     """A figure as a row of a Markdown table."""
     low, high = figure.get("interval_95", (None, None))
     interval = "" if low is None else f"{low:.3f} to {high:.3f}"
+    if "quantiles" in figure:
+        interval = f"{figure['quantiles'][0]:.3f} to {figure['quantiles'][-1]:.3f} (lowest, highest)"
     size = f"{figure['fakes']} fakes" if "fakes" in figure else f"{figure.get('count', 1)} of {figure['of']}"
     value = "" if figure["value"] is None else f"{figure['value']:.3f}"
     return f"| {figure['what']} | {figure['condition']} | {value} | {interval} | {size} | {figure.get('patients', 1)} |"

@@ -75,6 +75,11 @@ class Scorer:
                     for codec, compress in self._codecs.items():
                         yield sample, family, codec, compress(image)
 
+    def clean(self, part: str) -> list[Row]:
+        """Every sample of a part as it is."""
+        samples = getattr(self._setting.split, part)
+        return list(self._scored((sample, CLEAN, "", sample.image) for sample in samples))
+
     def clean_series(self, patient: str) -> list[list[Row]]:
         """A test patient's volumes as they are, slices in order."""
         samples = self._setting.split.test

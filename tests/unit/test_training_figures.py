@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.calibrate import read_from
-from training.figures import image_figures
+from training.figures import image_figures, reference_figure
 from training.scored import CLEAN, Row, best_run
 from training.statistics import auc, auc_interval, platt, sigmoid, wilson
 
@@ -94,3 +94,14 @@ def test_figures_count_images_inside_the_domain_alone() -> None:
 def test_a_series_is_its_best_run_not_its_highest_slice() -> None:
     assert best_run([0, 9, 0, 0, 4, 5, 6, 0], 3) == pytest.approx(5)
     assert best_run([2, 4], 3) == pytest.approx(3)
+
+
+def test_the_reference_is_the_spread_of_clean_images_inside_the_domain() -> None:
+    rows = [row(CLEAN, float(score)) for score in range(101)]
+    rows += [row(CLEAN, 1e6, outside="blank"), row("noise", -1e6)]
+    figure = reference_figure(rows)
+    assert (figure["count"], figure["of"]) == (101, 102)
+    assert figure["value"] == 50.0
+    assert figure["quantiles"][0] == 0.0
+    assert figure["quantiles"][-1] == 100.0
+    assert figure["quantiles"] == sorted(figure["quantiles"])
