@@ -57,5 +57,9 @@ class DeliveryError(MedfakeError):
     """A destination could not be reached or did not take what was sent."""
 
 
+class NotificationError(MedfakeError):
+    """A notification can't be written: its template or its secret can't be used."""
+
+
 class AuditError(MedfakeError):
     """The audit log is damaged or can't be written."""

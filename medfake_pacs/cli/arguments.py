@@ -96,10 +96,10 @@ def _models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 
 def _log_and_queue(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the commands that the audit and delivery packages bring; theirs want the settings as well."""
+    """Add the commands that other packages bring; theirs want the settings as well."""
     before = set(commands.choices)
-    for module in ("medfake_pacs.audit.commands", "medfake_pacs.delivery.commands"):
-        import_module(module).add_arguments(commands)
+    for package in ("audit", "delivery", "notification"):
+        import_module(f"medfake_pacs.{package}.commands").add_arguments(commands)
     for name in set(commands.choices) - before:
         for leaf in _leaves(commands.choices[name]):
             _with_config(leaf)

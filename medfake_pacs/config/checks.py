@@ -91,9 +91,10 @@ def _secret_files(settings: Settings) -> Iterable[Problem]:
     if settings.console.oidc:
         named.append(("console.oidc.client_secret_file", settings.console.oidc.client_secret_file))
     if settings.smtp:
-        named.append(("smtp.password_file", settings.smtp.password_file))
+        named += [(f"smtp.{name}", getattr(settings.smtp, name)) for name in ("ca", "password_file")]
     for i, item in enumerate(settings.notifications, 1):
-        named += [(f"notifications[{i}].{name}", getattr(item, name)) for name in ("secret_file", "template_file")]
+        files = ("secret_file", "ca", "template_file")
+        named += [(f"notifications[{i}].{name}", getattr(item, name)) for name in files]
     for key, path in named:
         if path and not path.is_file():
             yield Problem(key, repr(str(path)), "there is no such file", "name a readable file")

@@ -10,6 +10,8 @@ from medfake_pacs.config.retry import RetrySettings
 from medfake_pacs.config.types import Host, Name, Port, Seconds, Section
 
 _HTTP_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?$")
+# Unlike the console's own address it may have a query: some services take their key there.
+_WEBHOOK_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?(\?[^\s#]*)?$")
 _MAIL_ADDRESS = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+$")
 
 
@@ -19,6 +21,12 @@ def _check_http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _check_webhook_url(value: str) -> str:
+    if not _WEBHOOK_URL.match(value):
+        raise ValueError("this is no address of a web server; write https://host/path, without name and password")
+    return value
+
+
 def _check_mail_address(value: str) -> str:
     if not _MAIL_ADDRESS.match(value):
         raise ValueError("this is no e-mail address; write name@host")
@@ -26,6 +34,7 @@ def _check_mail_address(value: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(_check_http_url)]
+WebhookUrl = Annotated[str, AfterValidator(_check_webhook_url)]
 MailAddress = Annotated[str, AfterValidator(_check_mail_address)]
 RoleName = Literal["viewer", "radiologist", "auditor", "administrator"]
 
@@ -87,15 +96,24 @@ class ConsoleSettings(Section):
 
 
 class SmtpSettings(Section):
-    """The server that takes e-mail; its password comes from a file."""
+    """The server that takes e-mail; its password comes from a file. ``ca``: whose certificates it may have."""
 
     host: Host
     port: Port = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
+    ca: Path | None = None
     user: str = ""
     password_file: Path | None = None
     sender: MailAddress
     timeout_s: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _check_password(self) -> "SmtpSettings":
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError("user and password_file belong together; set both, or neither")
+        if self.user and self.security == "none":
+            raise ValueError("the password would go over the network in clear; set security to starttls or tls")
+        return self
 
 
 class NotificationSettings(Section):
@@ -104,8 +122,9 @@ class NotificationSettings(Section):
     name: Name
     kind: Literal["webhook", "email"]
     on: tuple[Literal["fake", "indeterminate", "real", "not assessed"], ...] = Field(default=("fake",), min_length=1)
-    url: HttpUrl | None = None
+    url: WebhookUrl | None = None
     secret_file: Path | None = None
+    ca: Path | None = None
     to: tuple[MailAddress, ...] = ()
     template_file: Path | None = None
     timeout_s: Seconds = 30.0
@@ -117,4 +136,8 @@ class NotificationSettings(Section):
             raise ValueError("a webhook needs an address; set url")
         if self.kind == "email" and not self.to:
             raise ValueError("an e-mail needs someone to go to; set to")
+        if self.kind == "webhook" and self.to:
+            raise ValueError("a webhook has no recipients; remove to, or set kind to email")
+        if self.kind == "email" and (self.url or self.secret_file or self.ca):
+            raise ValueError("url, secret_file and ca are a webhook's; remove them, or set kind to webhook")
         return self

@@ -20,10 +20,10 @@ def with_absolute_paths(settings: Settings, base: Path) -> Settings:
         paths = {name: getattr(settings.tls, name) for name in names}
         update["tls"] = settings.tls.model_copy(update={name: base / path for name, path in paths.items() if path})
     update["console"] = _console(settings, base)
-    if settings.smtp and settings.smtp.password_file:
-        update["smtp"] = _absolute(settings.smtp, ("password_file",), base)
+    if settings.smtp:
+        update["smtp"] = _absolute(settings.smtp, ("ca", "password_file"), base)
     update["notifications"] = tuple(
-        _absolute(item, ("secret_file", "template_file"), base) for item in settings.notifications
+        _absolute(item, ("secret_file", "ca", "template_file"), base) for item in settings.notifications
     )
     return settings.model_copy(update=update)
 

@@ -35,6 +35,7 @@ class Clock:
     def __init__(self, context: Context, engine: Engine) -> None:
         self._context = context
         self._engine = engine
+        self._notifier = notifying.Notifier(context)
         self._handed_over: set[completion.Assessable] = set()
         self._suspects: set[str] = set()
         self._stopping = threading.Event()
@@ -49,6 +50,7 @@ class Clock:
     def start(self) -> None:
         """Repair what a crash left behind, then start every job."""
         deliveries.give_up_unknown(self._context, time.time())
+        self._notifier.give_up_unknown()
         self.repair()
         jobs: tuple[tuple[Callable[[], object], float], ...] = (
             (self.hand_over_chunks, _HAND_OVER_S),
@@ -76,6 +78,7 @@ class Clock:
         """Let the running jobs end, and start no more."""
         self._stopping.set()
         self._scheduler.shutdown(wait=True)
+        self._notifier.stop()
 
     def hand_over_chunks(self) -> None:
         """Hand the images that have come to the engine, chunk by chunk."""
@@ -106,7 +109,7 @@ class Clock:
 
     def notify(self) -> None:
         """Send the notifications that are due."""
-        notifying.send_due(self._context)
+        self._notifier.send_due()
 
     def beat(self) -> None:
         """Say that this worker lives, and take over the work of one that doesn't any more."""
