@@ -1,7 +1,6 @@
 """The worker process: model, scoring, verdicts, reports, delivery and timers."""
 
 import fcntl
-import hashlib
 import logging
 import os
 import signal
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from medfake_pacs import __version__, audit
 from medfake_pacs.config import Settings
+from medfake_pacs.config.digest import configuration_digest
 from medfake_pacs.database import open_engine, reading, transaction, upgrade
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent
@@ -77,11 +77,6 @@ def _sole_worker(settings: Settings) -> Iterator[None]:
             _log.warning("waiting for another worker on this state folder to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def configuration_digest(settings: Settings) -> str:
-    """Return the SHA-256 of the configuration in force, as the log records it."""
-    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
 
 
 def _setter(event: threading.Event) -> Callable[[int, object], None]:

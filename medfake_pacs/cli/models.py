@@ -2,32 +2,20 @@
 
 import argparse
 
-from medfake_pacs.classifier import load_bundle
+from medfake_pacs.classifier.installed import installed_bundles
 from medfake_pacs.cli import settings_of
-from medfake_pacs.config.checks import CARD_NAME
-from medfake_pacs.errors import BundleError
 
 
 def models(options: argparse.Namespace) -> int:
     """Print every bundle with its digest; `verify` fails when one is damaged or a route's is absent."""
     settings = settings_of(options)
-    folders = sorted(card.parent for card in settings.models_dir.glob(f"*/{CARD_NAME}"))
-    damaged = 0
-    for folder in folders:
-        try:
-            bundle = load_bundle(folder)
-        except BundleError as error:
-            damaged += 1
-            print(f"{folder.name}: damaged: {error}")
-            continue
-        card = bundle.card
-        print(f"{card.name} {card.version} {card.modality} sha256 {bundle.model_sha256}")
-        if options.action == "list":
-            print(f"  real up to {card.thresholds.real_below:g}, fake from {card.thresholds.fake_above:g}")
-            print(f"  {card.description}")
-    if not folders:
+    found = installed_bundles(settings.models_dir)
+    for item in found:
+        print("\n".join(item.lines(verbose=options.action == "list")))
+    if not found:
         print(f"no bundle in {settings.models_dir}")
+    damaged = sum(item.bundle is None for item in found)
     if options.action == "verify":
-        print(f"{len(folders) - damaged} of {len(folders)} bundles are what their cards say")
-        return 1 if damaged or not folders else 0
+        print(f"{len(found) - damaged} of {len(found)} bundles are what their cards say")
+        return 1 if damaged or not found else 0
     return 0

@@ -6,6 +6,7 @@ from medfake_pacs import serve as supervision
 from medfake_pacs import telemetry
 from medfake_pacs.cli import configuration_path, settings_of
 from medfake_pacs.config import Problem, Settings, load_settings
+from medfake_pacs.config.notes import notes
 from medfake_pacs.errors import BundleError, ConfigurationError
 
 
@@ -15,7 +16,7 @@ def serve(options: argparse.Namespace) -> int:
     if options.supervisor:
         supervision.die_with(options.supervisor)
     else:
-        _refuse_bad_bundles(settings)
+        _refuse_bad_files(settings)
         supervision.prepare(settings)
     process = f"receiver-{options.index}" if options.only == "receiver" else options.only or "serve"
     telemetry.configure(settings.log.level, process)
@@ -34,8 +35,10 @@ def serve(options: argparse.Namespace) -> int:
     return supervision.run(settings, configuration_path(options).resolve())
 
 
-def _refuse_bad_bundles(settings: Settings) -> None:
-    problems = bundle_problems(settings)
+def _refuse_bad_files(settings: Settings) -> None:
+    from medfake_pacs.notification import sending
+
+    problems = [*bundle_problems(settings), *sending.problems(settings)]
     if problems:
         raise ConfigurationError(tuple(problems))
 
@@ -60,7 +63,7 @@ def check_config(options: argparse.Namespace) -> int:
     """Print every mistake in a configuration, one a line; 1 if there is one."""
     try:
         settings = load_settings(options.file)
-        _refuse_bad_bundles(settings)
+        _refuse_bad_files(settings)
     except ConfigurationError as error:
         for problem in error.problems:
             print(problem)
@@ -68,30 +71,6 @@ def check_config(options: argparse.Namespace) -> int:
         return 1
     peers, destinations, routes = len(settings.peers), len(settings.destinations), len(settings.routes)
     print(f"{options.file} is good: {peers} peers, {destinations} destinations, {routes} routes")
-    for note in _notes(settings):
+    for note in notes(settings):
         print(f"note: {note}")
     return 0
-
-
-def _notes(settings: Settings) -> list[str]:
-    """Return what is allowed but probably not meant."""
-    notes = []
-    if not settings.peers and not settings.association.accept_unknown_peers:
-        notes.append("no [[peers]]: every association is rejected")
-    if not settings.destinations:
-        notes.append("no [[destinations]]: reports are kept, but sent nowhere")
-    if not settings.routes:
-        notes.append("no [[routes]]: no image is assessed")
-    notes += [
-        f"route {item.name!r}: it has a model, but its reports are sent to nobody"
-        for item in settings.routes
-        if item.model and not item.send_to
-    ]
-    notes += [
-        f"destination {item.name!r}: storage_commitment has no effect yet"
-        for item in settings.destinations
-        if item.storage_commitment
-    ]
-    if settings.audit.syslog:
-        notes.append("audit.syslog has no effect yet")
-    return notes

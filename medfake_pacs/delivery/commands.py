@@ -6,19 +6,27 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from medfake_pacs.config import DestinationSettings, Settings
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.existing import account_name, existing_engine
 from medfake_pacs.database.tables import deliveries
-from medfake_pacs.delivery.listing import Attempt, ListedDelivery, listing
+from medfake_pacs.delivery.echoing import try_echo
+from medfake_pacs.delivery.listing import ListedDelivery, listing
 from medfake_pacs.delivery.queue import DEAD, SENT, WAITING, circuit_of, retry
-from medfake_pacs.delivery.retrying import Circuit, CircuitState
-from medfake_pacs.delivery.tls import client_context
-from medfake_pacs.delivery.verification_scu import echo
-from medfake_pacs.errors import DeliveryError
+from medfake_pacs.delivery.retrying import Circuit
+from medfake_pacs.delivery.wording import (
+    CIRCUIT_COLUMNS,
+    DELIVERY_COLUMNS,
+    address,
+    attempt_cells,
+    circuit_cells,
+    delivery_cells,
+    not_retried,
+    retried,
+    unknown_destination,
+)
 
 _FAILED = 1
 _UNUSABLE = 2
@@ -92,10 +100,10 @@ def run_retry(settings: Settings, args: argparse.Namespace) -> int:
                 destination=args.destination or None,
                 ae_titles={item.name: item.ae_title for item in settings.destinations},
             )
-    print(f"{len(done)} to be tried at once" + (f": {', '.join(map(str, done))}" if done else ""))
-    refused = sorted(set(args.ids) - set(done))
-    for delivery_id in refused:
-        print(f"{delivery_id}: no delivery with this number is waiting or dead", file=sys.stderr)
+    print(retried(done))
+    refused = not_retried(args.ids, done)
+    for sentence in refused:
+        print(sentence, file=sys.stderr)
     return _FAILED if refused else 0
 
 
@@ -103,25 +111,17 @@ def run_echo(settings: Settings, args: argparse.Namespace) -> int:
     """Print whether a destination answers; 0 if it does, 1 with the reason if not."""
     found = [item for item in settings.destinations if item.name == args.name]
     if not found:
-        known = ", ".join(item.name for item in settings.destinations) or "none"
-        print(f"no destination is named {args.name!r}; known: {known}", file=sys.stderr)
+        print(unknown_destination(args.name, settings.destinations), file=sys.stderr)
         return _UNUSABLE
-    destination = found[0]
-    started = time.monotonic()
-    try:
-        echo(destination, settings.node.ae_title, client_context(settings.tls) if destination.tls else None)
-    except DeliveryError as error:
-        print(f"{destination.name}: {error}", file=sys.stderr)
-        return _FAILED
-    elapsed_ms = (time.monotonic() - started) * 1000
-    print(f"{destination.name}: {destination.ae_title} at {_address(destination)} answered in {elapsed_ms:.0f} ms")
-    return 0
+    outcome = try_echo(settings, found[0])
+    print(outcome.text, file=sys.stdout if outcome.answered else sys.stderr)
+    return 0 if outcome.answered else _FAILED
 
 
 def _document(rows: Sequence[ListedDelivery], circuits: Sequence[tuple[DestinationSettings, Circuit]]) -> Any:
     return {
         "destinations": [
-            {"name": item.name, "ae_title": item.ae_title, "address": _address(item), **asdict(circuit)}
+            {"name": item.name, "ae_title": item.ae_title, "address": address(item), **asdict(circuit)}
             for item, circuit in circuits
         ],
         "deliveries": [asdict(row) for row in rows],
@@ -136,43 +136,13 @@ def _print_tables(
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
-    states = Table("destination", "AE title", "address", "circuit", "failures in a row", "next probe")
+    states = Table(*CIRCUIT_COLUMNS)
     for item, state in circuits:
-        probe = "" if state.state is CircuitState.CLOSED else _time(state.probe_at)
-        states.add_row(item.name, item.ae_title, _address(item), state.state, str(state.failures), probe)
+        states.add_row(*circuit_cells(item, state))
     console.print(states)
-    table = Table("ID", "study", "report", "destination", "state", "attempts", "when", "status", "comment")
+    table = Table(*DELIVERY_COLUMNS)
     for row in rows:
-        when = f"next {_time(row.next_attempt_at)}" if row.state == WAITING else _time(row.finished_at)
-        cells = (
-            str(row.delivery_id), row.study_instance_uid, row.report_uid, row.destination, row.state,
-            str(row.attempts), when, _status(row.last_status), row.last_comment,
-        )  # fmt: skip
-        table.add_row(*(Text(_printable(cell), overflow="fold") for cell in cells), end_section=with_attempts)
+        table.add_row(*(Text(cell, overflow="fold") for cell in delivery_cells(row)), end_section=with_attempts)
         for attempt in row.history:
-            table.add_row(*(Text(_printable(cell), overflow="fold") for cell in _attempt_cells(attempt)))
+            table.add_row(*(Text(cell, overflow="fold") for cell in attempt_cells(attempt)))
     console.print(table)
-
-
-def _attempt_cells(attempt: Attempt) -> tuple[str, ...]:
-    outcome = "sent" if attempt.succeeded else "failed"
-    return (
-        "", "", attempt.sent_sop_instance_uid, "", outcome, f"no. {attempt.number}", _time(attempt.attempted_at),
-        _status(attempt.status), attempt.comment,
-    )  # fmt: skip
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _status(status: int | None) -> str:
-    return "" if status is None else f"0x{status:04X}"
-
-
-def _time(seconds: float | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _address(destination: DestinationSettings) -> str:
-    return f"{destination.host}:{destination.port}{' (TLS)' if destination.tls else ''}"

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from medfake_pacs.database.tables import audit_events, deliveries, delivery_attempts
-from medfake_pacs.delivery.queue import ATTEMPTED, SENT_UID
+from medfake_pacs.delivery.queue import ATTEMPTED, DEAD, SENT, SENT_UID, WAITING
 
+STATES = (WAITING, SENT, DEAD)
 _DELIVERIES_PER_FETCH = 200
+_ATTEMPTS_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +58,7 @@ def listing(
     limit: int | None = None,
 ) -> Iterator[ListedDelivery]:
     """Yield the deliveries that meet every given condition, in the order in which they were queued."""
-    query = sa.select(deliveries).order_by(deliveries.c.delivery_id).limit(limit)
-    conditions = {
-        deliveries.c.state: state, deliveries.c.destination: destination, deliveries.c.study_instance_uid: study,
-    }  # fmt: skip
-    for column, value in conditions.items():
-        if value:
-            query = query.where(column == value)
+    query = _matching(state, destination, study).order_by(deliveries.c.delivery_id).limit(limit)
     with connection.execute(query, execution_options={"yield_per": _DELIVERIES_PER_FETCH}) as result:
         for partition in result.partitions():
             history = _attempts(connection, partition) if with_attempts else {}
@@ -70,11 +66,63 @@ def listing(
                 yield ListedDelivery(**row._mapping, history=tuple(history.get(row.delivery_id, ())))
 
 
-def _attempts(connection: sa.Connection, rows: Sequence[sa.Row]) -> dict[int, list[Attempt]]:
-    query = sa.select(delivery_attempts).where(delivery_attempts.c.delivery_id.in_([row.delivery_id for row in rows]))
+def newest(
+    connection: sa.Connection,
+    *,
+    state: str = "",
+    destination: str = "",
+    study: str = "",
+    before: int | None = None,
+    after: int | None = None,
+    limit: int,
+) -> list[ListedDelivery]:
+    """Return a page of the deliveries that meet every given condition, those queued last first.
+
+    ``before`` and ``after`` are delivery numbers: only older, or only newer ones; the page is the nearest to it.
+    A destination is searched state by state, since the index that serves it is in that order.
+    """
+    column = deliveries.c.delivery_id
+    states = (state,) if state or study or not destination else STATES
+    rows: list[sa.Row[tuple[object, ...]]] = []
+    for each in states:
+        query = _matching(each, destination, study).order_by(column if after is not None else column.desc())
+        if before is not None:
+            query = query.where(column < before)
+        if after is not None:
+            query = query.where(column > after)
+        rows += connection.execute(query.limit(limit)).all()
+    rows.sort(key=lambda row: int(row.delivery_id), reverse=after is None)
+    return [ListedDelivery(**row._mapping) for row in sorted(rows[:limit], key=lambda row: -int(row.delivery_id))]
+
+
+def delivery_with_attempts(connection: sa.Connection, delivery_id: int) -> ListedDelivery | None:
+    """Return one delivery with its last attempts in order, or None if no delivery has this number."""
+    row = connection.execute(sa.select(deliveries).where(deliveries.c.delivery_id == delivery_id)).one_or_none()
+    if row is None:
+        return None
+    history = _attempts(connection, [row], newest_only=_ATTEMPTS_SHOWN)
+    return ListedDelivery(**row._mapping, history=tuple(history.get(delivery_id, ())))
+
+
+def _matching(state: str, destination: str, study: str) -> sa.Select[tuple[object, ...]]:
+    query = sa.select(deliveries)
+    conditions = {
+        deliveries.c.state: state, deliveries.c.destination: destination, deliveries.c.study_instance_uid: study,
+    }  # fmt: skip
+    for column, value in conditions.items():
+        if value:
+            query = query.where(column == value)
+    return query
+
+
+def _attempts(
+    connection: sa.Connection, rows: Sequence[sa.Row], newest_only: int | None = None
+) -> dict[int, list[Attempt]]:
+    mine = delivery_attempts.c.delivery_id.in_([row.delivery_id for row in rows])
+    query = sa.select(delivery_attempts).where(mine).order_by(delivery_attempts.c.attempt_id.desc()).limit(newest_only)
     sent = _sent_uids(connection, {row.report_uid for row in rows})
     found: dict[int, list[Attempt]] = {}
-    for row in connection.execute(query.order_by(delivery_attempts.c.attempt_id)):
+    for row in reversed(connection.execute(query).all()):
         attempt = Attempt(
             number=row.number,
             attempted_at=row.attempted_at,

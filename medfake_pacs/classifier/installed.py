@@ -1,0 +1,77 @@
+"""The bundles that are installed, the damaged ones included, and what is said of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medfake_pacs.classifier.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, load_bundle
+from medfake_pacs.errors import BundleError
+
+_MAX_README_BYTES = 200_000
+_State = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledBundle:
+    """One folder with a card: its bundle, or None and why it can't be used; ``readme`` is Markdown or empty.
+
+    ``state`` tells whether the files are still those that were checked.
+    """
+
+    folder: str
+    bundle: Bundle | None
+    error: str = ""
+    readme: str = ""
+    state: _State = field(default=(), repr=False)
+
+    def lines(self, *, verbose: bool = True) -> list[str]:
+        """Return what `medfake-pacs models` prints of it."""
+        if self.bundle is None:
+            return [f"{self.folder}: damaged: {self.error}"]
+        card = self.bundle.card
+        said = [f"{card.name} {card.version} {card.modality} sha256 {self.bundle.model_sha256}"]
+        if verbose:
+            thresholds = f"real up to {card.thresholds.real_below:g}, fake from {card.thresholds.fake_above:g}"
+            said += [f"  {thresholds}", f"  {card.description}"]
+        return said
+
+
+def installed_bundles(
+    models_dir: Path, known: Mapping[str, InstalledBundle] | None = None
+) -> tuple[InstalledBundle, ...]:
+    """Return every bundle under ``models_dir`` by the name of its folder.
+
+    ``known`` is what an earlier call returned, by folder: files that are the same since aren't read again.
+    """
+    found = []
+    for card in sorted(models_dir.glob(f"*/{CARD_NAME}")):
+        state = _state(card.parent)
+        before = (known or {}).get(card.parent.name)
+        found.append(before if before and before.state == state else _load(card.parent, state))
+    return tuple(found)
+
+
+def _load(folder: Path, state: _State) -> InstalledBundle:
+    readme = folder / "README.md"
+    try:
+        with readme.open("rb") as file:
+            text = file.read(_MAX_README_BYTES).decode("utf-8", errors="replace")
+    except OSError:
+        text = ""
+    try:
+        bundle = load_bundle(folder)
+    except (BundleError, OSError) as error:
+        return InstalledBundle(folder=folder.name, bundle=None, error=str(error), readme=text, state=state)
+    return InstalledBundle(folder=folder.name, bundle=bundle, readme=text, state=state)
+
+
+def _state(folder: Path) -> _State:
+    states = []
+    for name in (CARD_NAME, WEIGHTS_NAME, "README.md"):
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            states.append((0, 0, 0))
+        else:
+            states.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(states)
