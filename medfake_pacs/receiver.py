@@ -8,7 +8,6 @@ import argparse
 import gc
 import itertools
 import logging
-import os
 import signal
 import threading
 import time
@@ -33,8 +32,8 @@ from medfake_pacs.association.tls import server_context
 from medfake_pacs.association.waiting_room import Room, WaitingRoom
 from medfake_pacs.config import Settings, find_configuration, load_settings
 from medfake_pacs.database import open_engine, reading, transaction, upgrade
-from medfake_pacs.database.engine import insert_into
-from medfake_pacs.database.tables import instances, nodes
+from medfake_pacs.database.heartbeat import HEARTBEAT_S, beat
+from medfake_pacs.database.tables import instances
 from medfake_pacs.entities import AuditEvent, SpooledInstance
 from medfake_pacs.errors import CannotUnderstandError, ConfigurationError, MedfakeError
 from medfake_pacs.pixels.syntaxes import SUPPORTED_TRANSFER_SYNTAXES
@@ -43,7 +42,6 @@ from medfake_pacs.spool import Spool
 from medfake_pacs.spool.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _LOGGER = logging.getLogger(__name__)
-_HEARTBEAT_S = 5.0
 _COLLECT_AFTER_OBJECTS = 20_000
 _ABORT_S = 5.0
 _ADOPTED_AT_ONCE = 100
@@ -95,7 +93,7 @@ class _Receiver:
         _spare_the_collector()
         server.start()
         _LOGGER.info("listening", extra={"port": server.server_address[1], "node_id": self._node_id})
-        while not stop.wait(_HEARTBEAT_S):
+        while not stop.wait(HEARTBEAT_S):
             self._beat()
             clerk.summarise()
         self._stop(server)
@@ -172,18 +170,14 @@ class _Receiver:
         while (live := server.live) and now < deadline:
             if now >= beat_at:
                 self._beat()
-                beat_at = now + _HEARTBEAT_S
-            live[0].join(min(deadline - now, _HEARTBEAT_S))
+                beat_at = now + HEARTBEAT_S
+            live[0].join(min(deadline - now, HEARTBEAT_S))
             now = time.monotonic()
 
     def _beat(self) -> None:
         """Tell that this receiver is alive; without a database it goes on and is refused work only."""
-        row = {"role": "receiver", "process_id": os.getpid(), "started_at": self._started_at,
-               "heartbeat_at": time.time()}  # fmt: skip
         try:
-            with transaction(self._engine) as connection:
-                statement = insert_into(connection, nodes).values(row | {"node_id": self._node_id})
-                connection.execute(statement.on_conflict_do_update(index_elements=[nodes.c.node_id], set_=row))
+            beat(self._engine, self._node_id, "receiver", started_at=self._started_at)
         except (sa.exc.SQLAlchemyError, OSError) as error:
             _LOGGER.error("no heartbeat", extra={"reason": type(error).__name__})
 

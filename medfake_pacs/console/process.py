@@ -4,29 +4,31 @@ import logging
 import socket
 from pathlib import Path
 
+import sqlalchemy as sa
 import uvicorn
 
 from medfake_pacs.config import Settings
 from medfake_pacs.console.app import create_app
-from medfake_pacs.console.rendering.frames import FrameReader
+from medfake_pacs.console.security.permissions import Role, parse_roles
 from medfake_pacs.console.services import Services
 from medfake_pacs.console.templating import make_templates
-from medfake_pacs.database import open_engine
+from medfake_pacs.database import open_engine, reading
+from medfake_pacs.database.console_tables import users
+from medfake_pacs.database.heartbeat import Heart
 from medfake_pacs.workflows.context import Decoders, pixel_limits
 
+NO_ADMINISTRATOR = "no administrator yet: medfake-pacs user add NAME --role administrator"
 _STOP_TIMEOUT_S = 10
 _log = logging.getLogger(__name__)
 
 
 def open_services(settings: Settings, config_path: Path) -> Services:
     """Return what the application needs; its ``close`` must be called."""
-    decoders = Decoders(pixel_limits(settings))
     return Services(
         settings=settings,
         config_path=config_path,
         engine=open_engine(settings.database_url),
-        decoders=decoders,
-        frames=FrameReader(decoders),
+        decoders=Decoders(pixel_limits(settings)),
         templates=make_templates(),
     )
 
@@ -52,12 +54,44 @@ def make_server(services: Services) -> uvicorn.Server:
 
 
 def run(settings: Settings, config_path: Path) -> int:
-    """Serve until SIGTERM or SIGINT; return the process' exit code."""
-    server = make_server(open_services(settings, config_path))
-    family = socket.AF_INET6 if ":" in settings.console.host else socket.AF_INET
+    """Serve until SIGTERM or SIGINT; return the process' exit code: 1 if it can't listen."""
+    console = settings.console
+    family = socket.AF_INET6 if ":" in console.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.console.host, settings.console.port))
-        _log.info("console listening", extra={"host": settings.console.host, "port": settings.console.port})
-        server.run(sockets=[listener])
+        try:
+            listener.bind((console.host, console.port))
+            listener.listen()
+        except OSError as error:
+            remedy = "change console.port or console.host, or set console.enabled = false; the rest of the node goes on"
+            extra = {"host": console.host, "port": console.port, "reason": error.strerror, "remedy": remedy}
+            _log.error("the console can't listen", extra=extra)
+            return 1
+        services = open_services(settings, config_path)
+        server = make_server(services)
+        heart = Heart(services.engine, f"{settings.node_id}/console", "console")
+        heart.start()
+        try:
+            _log.info("console listening", extra={"host": console.host, "port": console.port, "url": console.url})
+            _hint(services)
+            server.run(sockets=[listener])
+        finally:
+            heart.stop()
+            services.close()
     return 0
+
+
+def has_administrator(connection: sa.Connection) -> bool:
+    """Tell whether somebody can approve accounts."""
+    query = sa.select(users.c.roles).where(users.c.state == "active", users.c.roles.contains(Role.ADMINISTRATOR))
+    return any(Role.ADMINISTRATOR in parse_roles(roles) for roles in connection.execute(query).scalars())
+
+
+def _hint(services: Services) -> None:
+    """Say how the first administrator is made, for as long as there is none."""
+    try:
+        with reading(services.engine) as connection:
+            if not has_administrator(connection):
+                _log.warning(NO_ADMINISTRATOR)
+    except sa.exc.SQLAlchemyError as error:
+        _log.error("accounts can't be read", extra={"reason": type(error).__name__})

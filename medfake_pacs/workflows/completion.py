@@ -7,12 +7,12 @@ import sqlalchemy as sa
 
 from medfake_pacs import audit, crashpoints
 from medfake_pacs.database import reading, transaction
+from medfake_pacs.database.heartbeat import STALE_HEARTBEAT_S
 from medfake_pacs.database.tables import associations, instances, nodes, revisions, studies
 from medfake_pacs.entities import AuditEvent
 from medfake_pacs.study import SeriesArrival, Trigger, study_trigger
 from medfake_pacs.workflows.context import Context
 
-STALE_HEARTBEAT_S = 30.0
 # A time further ahead than this comes from a clock that was set back since.
 _CLOCK_TOLERANCE_S = 5.0
 _FIRST_DELAY_S = 30.0

@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,6 +143,7 @@ class Context:
     decoders: Decoders
     # Tells this process from one that had the same work in hand and died.
     process_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: float = field(default_factory=time.time)
     destination_locks: dict[str, threading.Lock] = field(default_factory=dict)
 
     @classmethod

@@ -1,15 +1,12 @@
 """Heartbeats, and what is deleted when: rows stay, files go."""
 
 import logging
-import os
-import time
 
 import sqlalchemy as sa
 
-from medfake_pacs.database import reading, transaction
-from medfake_pacs.database.engine import insert_into
+from medfake_pacs.database import heartbeat, reading, transaction
+from medfake_pacs.database.heartbeat import STALE_HEARTBEAT_S, database_time
 from medfake_pacs.database.tables import deliveries, instances, nodes, revisions, studies
-from medfake_pacs.workflows.completion import STALE_HEARTBEAT_S
 from medfake_pacs.workflows.context import Context
 
 _DAY_S = 86_400.0
@@ -17,31 +14,15 @@ _STUDIES_AT_A_TIME = 200
 _log = logging.getLogger(__name__)
 
 
-def _database_time(connection: sa.Connection) -> float:
-    """Return the time by the database's clock: those of two nodes may differ by more than a heartbeat."""
-    if connection.dialect.name != "postgresql":
-        return time.time()
-    return float(connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
-
-
 def beat(context: Context, node_id: str, role: str) -> None:
     """Record that the process ``node_id`` is alive."""
-    with transaction(context.engine) as connection:
-        now = _database_time(connection)
-        statement = insert_into(connection, nodes).values(
-            node_id=node_id, role=role, process_id=os.getpid(), started_at=now, heartbeat_at=now
-        )
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[nodes.c.node_id], set_={"heartbeat_at": now, "process_id": os.getpid()}
-            )
-        )
+    heartbeat.beat(context.engine, node_id, role, started_at=context.started_at)
 
 
 def take_dead_workers(context: Context) -> list[str]:
     """Delete the heartbeats of the workers that don't beat any more, and return their ids: to one caller only."""
     with reading(context.engine) as connection:
-        stale = sa.and_(nodes.c.role == "worker", nodes.c.heartbeat_at < _database_time(connection) - STALE_HEARTBEAT_S)
+        stale = sa.and_(nodes.c.role == "worker", nodes.c.heartbeat_at < database_time(connection) - STALE_HEARTBEAT_S)
         if connection.execute(sa.select(nodes.c.node_id).where(stale).limit(1)).first() is None:
             return []
     with transaction(context.engine) as connection:
