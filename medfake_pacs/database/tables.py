@@ -3,6 +3,8 @@
 ``instances`` to ``delivery_attempts`` are working state; what an auditor may rely on is ``audit_events``.
 """
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 
 _UID = sa.String(64)
@@ -105,6 +107,18 @@ instances = sa.Table(
     sa.Index("ix_instances_content_sha256", "content_sha256"),
 )
 
+
+def _worklist_indexes() -> Iterator[sa.Index]:
+    """One for each order and each column that may be filtered by; the others follow, to be tested in the index."""
+    filtered = ("verdict", "modality", "calling_ae_title")
+    for order in ("first_received_at", "probability", "verdict_at"):
+        time = () if order == "first_received_at" else ("first_received_at",)
+        yield sa.Index(f"ix_studies_{order}", order, *time, *filtered)
+        for column in filtered:
+            others = (each for each in filtered if each != column)
+            yield sa.Index(f"ix_studies_{column}_{order}", column, order, *time, *others)
+
+
 studies = sa.Table(
     "studies",
     metadata,
@@ -131,7 +145,12 @@ studies = sa.Table(
     sa.Column("model_sha256", sa.String(64), nullable=False, server_default=""),
     sa.Column("images_total", sa.Integer, nullable=False, server_default="0"),
     sa.Column("images_scored", sa.Integer, nullable=False, server_default="0"),
-    sa.Index("ix_studies_retention", "expired_at", "last_received_at"),
+    # Nothing here may hold a column that each image changes, such as last_received_at: PostgreSQL would then write
+    # every index anew for each image. Which index serves which page: deploy/docs/decisions/0008.
+    sa.Index("ix_studies_retention", "expired_at", "study_instance_uid"),
+    sa.Index("ix_studies_patient_id", "patient_id", "first_received_at"),
+    sa.Index("ix_studies_accession_number", "accession_number", "first_received_at"),
+    *_worklist_indexes(),
 )
 
 revisions = sa.Table(

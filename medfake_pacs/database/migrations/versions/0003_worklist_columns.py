@@ -58,6 +58,36 @@ JOIN verdicts AS study ON study.study_instance_uid = newest.study_instance_uid
 AND study.revision = newest.revision AND study.scope = 'study'
 WHERE newest.study_instance_uid = studies.study_instance_uid
 """
+# Made when the columns are filled.
+_STUDY_INDEXES = {
+    "ix_studies_retention": ["expired_at", "study_instance_uid"],
+    "ix_studies_patient_id": ["patient_id", "first_received_at"],
+    "ix_studies_accession_number": ["accession_number", "first_received_at"],
+    "ix_studies_first_received_at": ["first_received_at", "verdict", "modality", "calling_ae_title"],
+    "ix_studies_verdict_first_received_at": ["verdict", "first_received_at", "modality", "calling_ae_title"],
+    "ix_studies_modality_first_received_at": ["modality", "first_received_at", "verdict", "calling_ae_title"],
+    "ix_studies_calling_ae_title_first_received_at": ["calling_ae_title", "first_received_at", "verdict", "modality"],
+    "ix_studies_probability": ["probability", "first_received_at", "verdict", "modality", "calling_ae_title"],
+    "ix_studies_verdict_probability": ["verdict", "probability", "first_received_at", "modality", "calling_ae_title"],
+    "ix_studies_modality_probability": ["modality", "probability", "first_received_at", "verdict", "calling_ae_title"],
+    "ix_studies_calling_ae_title_probability": [
+        "calling_ae_title",
+        "probability",
+        "first_received_at",
+        "verdict",
+        "modality",
+    ],
+    "ix_studies_verdict_at": ["verdict_at", "first_received_at", "verdict", "modality", "calling_ae_title"],
+    "ix_studies_verdict_verdict_at": ["verdict", "verdict_at", "first_received_at", "modality", "calling_ae_title"],
+    "ix_studies_modality_verdict_at": ["modality", "verdict_at", "first_received_at", "verdict", "calling_ae_title"],
+    "ix_studies_calling_ae_title_verdict_at": [
+        "calling_ae_title",
+        "verdict_at",
+        "first_received_at",
+        "verdict",
+        "modality",
+    ],
+}
 
 
 def upgrade() -> None:
@@ -84,3 +114,7 @@ def upgrade() -> None:
     op.create_index("ix_deliveries_destination", "deliveries", ["destination", "state", "delivery_id"])
     op.execute(_FILL_FIRST_IMAGE)
     op.execute(_FILL_VERDICT)
+    # Later images of a study change last_received_at only: in no index, PostgreSQL can keep the rest (HOT).
+    op.drop_index("ix_studies_retention", "studies")
+    for name, columns in _STUDY_INDEXES.items():
+        op.create_index(name, "studies", columns)
