@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,30 +16,21 @@ from medfake_pacs.cli import files
 from medfake_pacs.cli.heatmap import write_heatmap
 from medfake_pacs.config import Settings, find_configuration, load_settings
 from medfake_pacs.config.schema import NodeSettings
-from medfake_pacs.entities import DecodedFrame, ImageAttributes, ImageFinding, Score, SeriesVerdict, VerdictLabel
-from medfake_pacs.errors import CannotUnderstandError, ConfigurationError, PixelError
-from medfake_pacs.pixels import DecoderProcess, load_raster
-from medfake_pacs.routing import choose_route
+from medfake_pacs.entities import ImageFinding, Score, SeriesVerdict, VerdictLabel
+from medfake_pacs.errors import ConfigurationError, PixelError
+from medfake_pacs.offline import FileImage, ModelChoice, choose_model, look_at
+from medfake_pacs.pixels import DecoderProcess
 from medfake_pacs.verdict import LOCALIZER, AssessedImage, assess_series
 from medfake_pacs.workflows.context import Models, pixel_limits
 from medfake_pacs.workflows.profiles import profile_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
-    """One file and what it was taken for; ``loose`` images stand for themselves, others for their series."""
-
-    path: Path
-    attributes: ImageAttributes
-    loose: bool
 
 
 def classify(options: argparse.Namespace) -> int:
     """Print a verdict for every series and loose image; 1 if a file is not an image that can be assessed."""
     settings = _settings(options)
     models = Models(settings)
-    images = [_look_at(index, path) for index, path in enumerate(files.files_under(options.paths))]
-    groups: dict[str, list[_Image]] = {}
+    images = [look_at(index, path) for index, path in enumerate(files.files_under(options.paths))]
+    groups: dict[str, list[FileImage]] = {}
     for image in images:
         groups.setdefault(image.attributes.series_instance_uid, []).append(image)
     if options.heatmap:
@@ -70,74 +61,50 @@ def _settings(options: argparse.Namespace) -> Settings:
     return Settings().model_copy(update={"node": NodeSettings(state_dir=cache)})
 
 
-def _look_at(index: int, path: Path) -> _Image:
-    loose = ImageAttributes(
-        sop_class_uid="", sop_instance_uid="", study_instance_uid="", series_instance_uid=f"{index}:{path}"
-    )
-    if files.is_raster(path):
-        return _Image(path=path, attributes=loose, loose=True)
-    try:
-        return _Image(path=path, attributes=files.header_of(path), loose=False)
-    except CannotUnderstandError:
-        return _Image(path=path, attributes=loose, loose=True)
-
-
 def _assess(
     options: argparse.Namespace,
     settings: Settings,
     models: Models,
     decoder: DecoderProcess,
-    members: Sequence[_Image],
+    members: Sequence[FileImage],
 ) -> SeriesVerdict:
-    name, reason = _model_for(options, settings, models, members[0].attributes)
-    if name:
-        models.bundle(name)
+    choice = _model_for(options, settings, models, members[0])
+    profile = profile_of(models.bundle(choice.model)) if choice.model else None
     shown = members if options.json or not sys.stderr.isatty() else _progress(members)
-    assessed = [_score(options, models, decoder, name, reason, index, image) for index, image in enumerate(shown)]
-    profile = profile_of(models.bundle(name)) if name else None
+    assessed = [_score(options, models, decoder, choice, index, image) for index, image in enumerate(shown)]
     return assess_series(assessed, profile, route="")
 
 
-def _progress(members: Sequence[_Image]) -> Iterable[_Image]:
+def _progress(members: Sequence[FileImage]) -> Iterable[FileImage]:
     return track(members, description="scoring", console=Console(stderr=True), transient=True)
 
 
-def _model_for(
-    options: argparse.Namespace, settings: Settings, models: Models, attributes: ImageAttributes
-) -> tuple[str, str]:
-    """Return the model's name, or why there is none."""
+def _model_for(options: argparse.Namespace, settings: Settings, models: Models, image: FileImage) -> ModelChoice:
     if options.model:
-        return options.model, ""
-    if settings.routes:
-        calling = settings.peers[0].ae_title if settings.peers else ""
-        routing = choose_route(settings.routes, attributes, calling, settings.node.ae_title)
-        return routing.model, routing.reason
-    modality, names = attributes.modality, models.names()
-    fitting = [name for name in names if modality and models.bundle(name).card.modality == modality]
-    if len(fitting) == 1:
-        return fitting[0], ""
-    return "", f"no model for Modality {modality or '(absent)'}; name one with --model: {', '.join(names)}"
+        return ModelChoice(model=options.model)
+    names = models.names()
+    return choose_model(settings, image.attributes, names, lambda name: models.bundle(name).card.modality)
 
 
 def _score(
     options: argparse.Namespace,
     models: Models,
     decoder: DecoderProcess,
-    model: str,
-    reason: str,
+    choice: ModelChoice,
     index: int,
-    image: _Image,
+    image: FileImage,
 ) -> AssessedImage:
-    unscored = AssessedImage(instance_id=index, attributes=image.attributes, pixel_sha256="", score=None, reason=reason)
-    if not model:
+    unscored = AssessedImage(
+        instance_id=index, attributes=image.attributes, pixel_sha256="", score=None, reason=choice.reason
+    )
+    if not choice.model:
         return unscored
     if "LOCALIZER" in image.attributes.image_type.upper():
         return replace(unscored, reason=f"{LOCALIZER}: not of a kind that is assessed")
-    classifier = models.classifier(model)
+    classifier = models.classifier(choice.model)
     try:
-        frames = _frames(decoder, image)
         scored = []
-        for frame in frames:
+        for frame in decoder.open(image.path)[1]:
             scored.extend(classifier.score_frames([frame]))
             if options.heatmap:
                 write_heatmap(options.heatmap, image.path, frame, scored[-1])
@@ -147,13 +114,7 @@ def _score(
     return replace(unscored, score=score)
 
 
-def _frames(decoder: DecoderProcess, image: _Image) -> Iterable[DecodedFrame]:
-    if image.loose and files.is_raster(image.path):
-        return [load_raster(image.path)[1]]
-    return decoder.open(image.path)[1]
-
-
-def _as_json(members: Sequence[_Image], verdict: SeriesVerdict) -> dict[str, object]:
+def _as_json(members: Sequence[FileImage], verdict: SeriesVerdict) -> dict[str, object]:
     first = members[0]
     name = {"path": str(first.path)} if first.loose else {"series_instance_uid": verdict.series_instance_uid}
     return {
@@ -170,13 +131,13 @@ def _as_json(members: Sequence[_Image], verdict: SeriesVerdict) -> dict[str, obj
     }
 
 
-def _image_as_json(image: _Image, finding: ImageFinding) -> dict[str, object]:
+def _image_as_json(image: FileImage, finding: ImageFinding) -> dict[str, object]:
     name = {"path": str(image.path)} if image.loose else {"sop_instance_uid": image.attributes.sop_instance_uid}
     regions = [[region.x, region.y, region.width, region.height] for _, region in finding.regions]
     return {**name, "score": finding.score, "regions": regions}
 
 
-def _as_row(members: Sequence[_Image], verdict: SeriesVerdict) -> tuple[str, ...]:
+def _as_row(members: Sequence[FileImage], verdict: SeriesVerdict) -> tuple[str, ...]:
     return (
         str(members[0].path) if len(members) == 1 else f"{members[0].path.parent} ({len(members)} files)",
         str(verdict.label),

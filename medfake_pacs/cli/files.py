@@ -1,17 +1,12 @@
-"""What the offline commands need of a file: is it DICOM, and what does its header say?"""
+"""What the offline commands need of files: which ones a command line names."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pydicom.errors import InvalidDicomError
+from medfake_pacs.errors import MedfakeError
+from medfake_pacs.offline import header_of
 
-from medfake_pacs.entities import ImageAttributes
-from medfake_pacs.errors import CannotUnderstandError, MedfakeError
-from medfake_pacs.spool.header import configure_reading, read_attributes, read_file_meta
-
-RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-_MAGIC_OFFSET = 128
-_IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+__all__ = ["files_under", "header_of"]
 
 
 def files_under(paths: Iterable[Path]) -> Iterator[Path]:
@@ -29,33 +24,3 @@ def files_under(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
         else:
             raise MedfakeError(f"{path}: there is no such file or folder")
-
-
-def is_raster(path: Path) -> bool:
-    """Tell whether a file is to be read as PNG or JPEG."""
-    return path.suffix.lower() in RASTER_SUFFIXES
-
-
-def is_part_10(path: Path) -> bool:
-    """Tell whether a file has the preamble and prefix of PS3.10 7.1."""
-    with path.open("rb") as file:
-        return file.read(_MAGIC_OFFSET + 4)[_MAGIC_OFFSET:] == b"DICM"
-
-
-def header_of(path: Path) -> ImageAttributes:
-    """Return the header of a DICOM file; without File Meta Information it is taken as Implicit VR Little Endian.
-
-    Raises
-    ------
-    CannotUnderstandError
-        If it can't be parsed or lacks a UID.
-    """
-    configure_reading()
-    if not is_part_10(path):
-        return read_attributes(path, data_set_offset=0, transfer_syntax_uid=_IMPLICIT_VR_LITTLE_ENDIAN)
-    try:
-        meta, offset = read_file_meta(path)
-        syntax = str(meta.TransferSyntaxUID)
-    except (AttributeError, EOFError, InvalidDicomError, KeyError, ValueError) as error:
-        raise CannotUnderstandError("the File Meta Information can't be read") from error
-    return read_attributes(path, data_set_offset=offset, transfer_syntax_uid=syntax)

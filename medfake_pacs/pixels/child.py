@@ -18,6 +18,7 @@ from medfake_pacs.pixels import protocol
 from medfake_pacs.pixels.decode import open_image
 from medfake_pacs.pixels.library import one_line
 from medfake_pacs.pixels.limits import PixelLimits
+from medfake_pacs.pixels.raster import is_raster, load_samples, open_raster
 
 
 def main() -> int:
@@ -37,7 +38,8 @@ def main() -> int:
         except EOFError:
             return 0
         try:
-            _serve(request["path"], limits, replies)
+            serve = _serve_samples if request.get("samples") else _serve
+            serve(request["path"], limits, replies)
         except BrokenPipeError:
             return 0
         except PixelError as error:
@@ -65,12 +67,24 @@ def _serve(path: str, limits: PixelLimits, replies: BinaryIO) -> None:
     grace_s = int(limits.timeout_s) + 5
     signal.alarm(grace_s)
     try:
-        with open_image(path, limits) as image:
+        with open_raster(path, limits) if is_raster(path) else open_image(path, limits) as image:
             _send(replies, {"kind": "image", "info": asdict(image.info)})
             for frame in image.frames:
                 signal.alarm(0)
                 _send_frame(replies, frame)
                 signal.alarm(grace_s)
+    finally:
+        signal.alarm(0)
+
+
+def _serve_samples(path: str, limits: PixelLimits, replies: BinaryIO) -> None:
+    """Send a raster's samples as they are stored, as one frame whose ``type`` is that of the samples."""
+    signal.alarm(int(limits.timeout_s) + 5)
+    try:
+        samples, lossy = load_samples(path, limits)
+        head = {"kind": "samples", "type": samples.dtype.str, "shape": samples.shape, "lossy": lossy}
+        signal.alarm(0)
+        _send(replies, head, memoryview(samples).cast("B"))
     finally:
         signal.alarm(0)
 

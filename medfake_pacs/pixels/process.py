@@ -47,7 +47,7 @@ class DecoderProcess:
         self._allowed_s = self._time_left_s = 0.0
 
     def open(self, path: Path | str) -> tuple[ImageInfo, Iterator[DecodedFrame]]:
-        """Return an image's properties and its frames, which are decoded while they are taken.
+        """Return the properties and frames of a DICOM, PNG or JPEG file; frames are decoded while they are taken.
 
         ``timeout_s`` of the limits bounds the time that the caller waits for the image, all frames together; the
         time that it spends on a frame doesn't count.
@@ -69,6 +69,24 @@ class DecoderProcess:
             info = ImageInfo(**message["info"])
             self._frames_due = info.number_of_frames
             return info, self._frames(self._turn)
+
+    def samples(self, path: Path | str) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.uint16], bool]:
+        """Return a PNG's or JPEG's samples as stored, (H, W) or (H, W, 3), and whether compression lost some.
+
+        Raises
+        ------
+        PixelError
+            The image can't be decoded; the next call works again.
+        """
+        with self._lock:
+            if self._frames_due:
+                self._kill()
+            self._turn += 1
+            self._ensure_child()
+            self._allow(self._limits.timeout_s, "decoding")
+            self._request(os.path.abspath(path), samples=True)
+            message, payload = self._reply("samples")
+            return payload.view(np.dtype(message["type"])).reshape(message["shape"]), bool(message["lossy"])
 
     def close(self) -> None:
         """End the child process; another ``open`` starts a new one."""
@@ -121,10 +139,10 @@ class DecoderProcess:
         self._doing = doing
         self._allowed_s = self._time_left_s = allowed_s
 
-    def _request(self, path: str) -> None:
+    def _request(self, path: str, *, samples: bool = False) -> None:
         assert self._child is not None
         try:
-            _write(self._child, protocol.encode({"path": path}))
+            _write(self._child, protocol.encode({"path": path, "samples": samples}))
         except BrokenPipeError:
             self._fail_crashed()
 

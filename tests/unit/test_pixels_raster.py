@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medfake_pacs.errors import PixelError
-from medfake_pacs.pixels import load_raster
+from medfake_pacs.pixels import DecoderProcess, PixelLimits, load_raster
 
 
 def test_grey_png_of_eight_and_sixteen_bits(tmp_path: Path) -> None:
@@ -69,3 +69,44 @@ def test_more_pixels_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(PixelError, match="image too large"):
             load_raster(tmp_path / "image.png")
+
+
+LIMITS = PixelLimits(
+    max_pixels_per_frame=10_000, max_frames=1, max_decoded_bytes=10**6, max_memory_bytes=2**31, timeout_s=30
+)
+
+
+def test_the_decoder_process_takes_png_and_jpeg_by_content(tmp_path: Path) -> None:
+    stored = (np.arange(48).reshape(4, 4, 3) * 5).astype("u1")
+    Image.fromarray(stored).save(tmp_path / "image.dcm", format="PNG")
+    expected_info, expected = load_raster(tmp_path / "image.dcm")
+    with DecoderProcess(LIMITS) as decoder:
+        info, frames = decoder.open(tmp_path / "image.dcm")
+        (frame,) = frames
+        assert info == expected_info
+        assert frame.sha256 == expected.sha256
+        assert np.array_equal(frame.values, expected.values)
+        samples, lossy = decoder.samples(tmp_path / "image.dcm")
+        assert np.array_equal(samples, stored)
+        assert not lossy
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [("u1", "jpg"), ("<u2", "png")])
+def test_samples_keep_their_type_and_say_what_was_lost(tmp_path: Path, dtype: str, suffix: str) -> None:
+    Image.fromarray(np.full((8, 8), 77, dtype)).save(tmp_path / f"image.{suffix}")
+    with DecoderProcess(LIMITS) as decoder:
+        samples, lossy = decoder.samples(tmp_path / f"image.{suffix}")
+    assert samples.dtype == np.dtype(dtype)
+    assert lossy == (suffix == "jpg")
+
+
+def test_a_raster_that_is_too_large_or_damaged_is_its_own_reason(tmp_path: Path) -> None:
+    Image.new("L", (101, 100)).save(tmp_path / "large.png")
+    (tmp_path / "damaged.png").write_bytes((tmp_path / "large.png").read_bytes()[:40])
+    Image.new("L", (10, 10)).save(tmp_path / "good.png")
+    with DecoderProcess(LIMITS) as decoder:
+        with pytest.raises(PixelError, match="10100 pixels, at most 10000"):
+            decoder.open(tmp_path / "large.png")
+        with pytest.raises(PixelError, match=r"10100 pixels|can't be read|neither"):
+            decoder.open(tmp_path / "damaged.png")
+        assert len(list(decoder.open(tmp_path / "good.png")[1])) == 1
