@@ -1,4 +1,4 @@
-"""Studies as the console finds them: received, scored by made-up scores, assessed and reported by the real workflows."""
+"""Studies as the console finds them: received, scored by made-up scores, assessed by the real workflows."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
