@@ -9,6 +9,7 @@ import uvicorn
 
 from medfake_pacs.config import Settings
 from medfake_pacs.console.app import create_app
+from medfake_pacs.console.rendering.frames import FrameReader
 from medfake_pacs.console.security.permissions import Role, parse_roles
 from medfake_pacs.console.services import Services
 from medfake_pacs.console.templating import make_templates
@@ -24,11 +25,13 @@ _log = logging.getLogger(__name__)
 
 def open_services(settings: Settings, config_path: Path) -> Services:
     """Return what the application needs; its ``close`` must be called."""
+    decoders = Decoders(pixel_limits(settings))
     return Services(
         settings=settings,
         config_path=config_path,
         engine=open_engine(settings.database_url),
-        decoders=Decoders(pixel_limits(settings)),
+        decoders=decoders,
+        frames=FrameReader(decoders),
         templates=make_templates(),
     )
 
