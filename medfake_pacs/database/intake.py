@@ -12,6 +12,8 @@ from medfake_pacs.entities import SpooledInstance
 _PARTS_IN_SPOOL = 3
 # What the worklist shows of a study that has no verdict yet.
 _OF_THE_FIRST_IMAGE = ("patient_id", "accession_number", "modality", "study_description", "calling_ae_title")
+# Twice what the standard allows in any of these but the description; PostgreSQL can't index what is much longer.
+SHOWN_CHARACTERS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ def _insert_once(connection: sa.Connection, row: dict[str, object]) -> int | Non
 
 
 def _reopen_study(connection: sa.Connection, row: dict[str, object]) -> None:
-    values = {name: row[name] for name in _OF_THE_FIRST_IMAGE}
+    values: dict[str, object] = {name: str(row[name])[:SHOWN_CHARACTERS] for name in _OF_THE_FIRST_IMAGE}
     values |= {"uid": row["study_instance_uid"], "at": row["received_at"]}
     connection.execute(_reopening(connection.dialect.name), values)
 

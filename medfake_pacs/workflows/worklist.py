@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from medfake_pacs.database.intake import SHOWN_CHARACTERS
 from medfake_pacs.database.tables import studies
 from medfake_pacs.entities import SeriesVerdict, Verdict
 
@@ -27,7 +28,7 @@ def record_verdict(connection: sa.Connection, verdict: Verdict, now: float) -> N
     }
     deciding = _deciding_series(verdict)
     if deciding and deciding.modality:
-        values["modality"] = deciding.modality
+        values["modality"] = deciding.modality[:SHOWN_CHARACTERS]
     mine = studies.c.study_instance_uid == verdict.study_instance_uid
     connection.execute(sa.update(studies).where(mine, newest).values(values))
 

@@ -106,6 +106,14 @@ def test_a_study_shows_what_its_first_image_said(engine: sa.Engine) -> None:
     assert found.items() >= {**FROM_FIRST_IMAGE, "modality": "SR", "verdict": "", "verdict_revision": None}.items()
 
 
+def test_what_no_index_could_hold_is_shortened(engine: sa.Engine) -> None:
+    upgrade(engine)
+    long = "".join(chr(0x4E00 + number) for number in range(1024))
+    keep(engine, image(1, "1.1", long, 10.0, patient=long))
+    found = the_study(engine)
+    assert (found["patient_id"], found["modality"]) == (long[:128], long[:128])
+
+
 def test_the_newest_verdict_counts_and_its_series_gives_the_modality(engine: sa.Engine) -> None:
     upgrade(engine)
     keep(engine, image(1, "1.1", "SR", 10.0))

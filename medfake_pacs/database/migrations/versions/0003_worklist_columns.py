@@ -15,10 +15,10 @@ depends_on = None
 _FILL_FIRST_IMAGE = """
 UPDATE studies SET
     first_received_at = image.received_at,
-    patient_id = image.patient_id,
-    accession_number = image.accession_number,
-    modality = image.modality,
-    study_description = image.study_description,
+    patient_id = substr(image.patient_id, 1, 128),
+    accession_number = substr(image.accession_number, 1, 128),
+    modality = substr(image.modality, 1, 128),
+    study_description = substr(image.study_description, 1, 128),
     calling_ae_title = image.calling_ae_title
 FROM (
     SELECT study_instance_uid, min(instance_id) AS instance_id FROM instances GROUP BY study_instance_uid
@@ -42,7 +42,7 @@ UPDATE studies SET
     images_total = study.images_total,
     images_scored = study.images_scored,
     modality = coalesce((
-        SELECT nullif(image.modality, '')
+        SELECT nullif(substr(image.modality, 1, 128), '')
         FROM verdicts AS series
         JOIN instances AS image ON image.study_instance_uid = series.study_instance_uid
         AND image.series_instance_uid = series.scope_uid
