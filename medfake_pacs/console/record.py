@@ -26,20 +26,20 @@ class DicomEvent(Enum):
     USER_AUTHENTICATION = ("110114", "User Authentication")
 
 
-def record(services: Services, event: DicomEvent, identity: Identity | None, audit_event: AuditEvent) -> None:
-    """Append an event to the log in a transaction of its own."""
+def record(services: Services, event: DicomEvent, identity: Identity | None, audit_event: AuditEvent) -> int:
+    """Append an event to the log in a transaction of its own; return its number there."""
     with transaction(services.engine) as connection:
-        record_in(connection, event, identity, audit_event)
+        return record_in(connection, event, identity, audit_event)
 
 
-def record_in(connection: sa.Connection, event: DicomEvent, identity: Identity | None, audit_event: AuditEvent) -> None:
+def record_in(connection: sa.Connection, event: DicomEvent, identity: Identity | None, audit_event: AuditEvent) -> int:
     """Append an event to the log in the caller's transaction: what is done and that it is logged go together."""
     who: dict[str, Any] = {}
     if identity:
         who = {"who": identity.user_name, "host": identity.host, "via": "token" if identity.token_id else "console"}
     code, meaning = event.value
     facts: Mapping[str, Any] = {"dicom_event": {"code": code, "meaning": meaning}, **who, **audit_event.payload}
-    audit.append(
+    return audit.append(
         connection,
         AuditEvent(
             kind=audit_event.kind,
