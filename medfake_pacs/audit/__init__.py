@@ -3,15 +3,19 @@
 from medfake_pacs.audit.anchor import Anchor, read_anchors, write_anchor
 from medfake_pacs.audit.canonical import storable
 from medfake_pacs.audit.chain import append, take_turn, timestamp
-from medfake_pacs.audit.query import AuditFilter, AuditRow, query
+from medfake_pacs.audit.paging import AuditPage, page
+from medfake_pacs.audit.query import query
+from medfake_pacs.audit.rows import AuditFilter, AuditRow
 from medfake_pacs.audit.verify import Verification, verify
 
 __all__ = [
     "Anchor",
     "AuditFilter",
+    "AuditPage",
     "AuditRow",
     "Verification",
     "append",
+    "page",
     "query",
     "read_anchors",
     "storable",

@@ -1,16 +1,18 @@
 """Write what a query found: a table to read, JSON Lines that can be checked, CSV for a spreadsheet."""
 
 import csv
+import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TextIO
 
 from medfake_pacs.audit.canonical import canonical_json
-from medfake_pacs.audit.query import AuditRow
+from medfake_pacs.audit.rows import AuditRow
 
 _ROWS_PER_TABLE = 500
-_VIEW = (
+# The headings of a table of rows, here and in the console.
+VIEW = (
     "seq", "time", "kind", "patient ID", "accession number", "study", "verdict", "AE title", "model", "text",
 )  # fmt: skip
 _CSV_COLUMNS = (
@@ -34,8 +36,25 @@ def write_jsonl(rows: Iterable[AuditRow], stream: TextIO) -> None:
 
 def write_csv(rows: Iterable[AuditRow], stream: TextIO) -> None:
     """Write a heading and a line for each row; nothing in it can be taken for a formula."""
+    csv.writer(stream, lineterminator="\n").writerow(_CSV_COLUMNS)
+    _write_csv_rows(rows, stream)
+
+
+def pieces(batches: Iterable[Iterable[AuditRow]], form: str) -> Iterator[str]:
+    """Yield what ``write_csv`` or ``write_jsonl`` would write of all the rows, a batch at a time."""
+    write = {"csv": _write_csv_rows, "jsonl": write_jsonl}[form]
+    if form == "csv":
+        heading = io.StringIO()
+        write_csv((), heading)
+        yield heading.getvalue()
+    for rows in batches:
+        stream = io.StringIO()
+        write(rows, stream)
+        yield stream.getvalue()
+
+
+def _write_csv_rows(rows: Iterable[AuditRow], stream: TextIO) -> None:
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
     for row in rows:
         cells = [_text(row) if name == "text" else getattr(row, name) for name in _CSV_COLUMNS]
         writer.writerow([_harmless(cell) if isinstance(cell, str) else cell for cell in cells])
@@ -54,13 +73,23 @@ def write_table(rows: Iterable[AuditRow], stream: TextIO) -> None:
         stream.write("no rows\n")
     while chunk:
         table = Table()
-        for name in _VIEW:
+        for name in VIEW:
             table.add_column(name, overflow="fold")
         for row in chunk:
-            table.add_row(*(Text(cell) for cell in _view(row)))
+            table.add_row(*(Text(cell) for cell in view(row)))
         console.print(table)
         chunk = list(islice(remaining, _ROWS_PER_TABLE))
 
+
+# How anyone checks a JSONL export without the node; in the documentation and shown by the console.
+CHECK_EXPORT = """\
+import hashlib, json, sys
+for line in sys.stdin.buffer:
+    row = json.loads(line)
+    event = line[len(b'{"event":'):line.rindex(b',"hash":"')]
+    digest = hashlib.sha256(row["previous_hash"].encode() + b"\\n" + event).hexdigest()
+    print("whole" if digest == row["hash"] else "CHANGED", row["hash"])
+"""
 
 WRITERS: Mapping[str, Callable[[Iterable[AuditRow], TextIO], None]] = {
     "table": write_table,
@@ -76,7 +105,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _view(row: AuditRow) -> list[str]:
+def view(row: AuditRow) -> list[str]:
+    """Return a row's cells under the headings of ``VIEW``."""
     cells = [
         str(row.seq),
         row.occurred_at,

@@ -1,7 +1,7 @@
 """Prove that the log is whole: recompute the chain and compare it with the anchor outside the database."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from medfake_pacs.audit.anchor import Anchor, read_anchors
 from medfake_pacs.audit.chain import FILTER_COLUMNS, GENESIS_HASH, chain_hash
 from medfake_pacs.audit.protection import missing_protection
+from medfake_pacs.database import reading
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.errors import AuditError
 
@@ -36,6 +37,9 @@ class Verification:
     warnings: tuple[str, ...] = ()
 
 
+Watch = Callable[[int], None]
+
+
 class _BrokenError(AuditError):
     """The chain breaks at the row ``seq``."""
 
@@ -44,18 +48,20 @@ class _BrokenError(AuditError):
         super().__init__(reason)
 
 
-def verify(connection: sa.Connection, anchor_file: Path | None = None) -> Verification:
+def verify(connection: sa.Connection, anchor_file: Path | None = None, watch: Watch | None = None) -> Verification:
     """Check every row of the log from the first on, and every anchor; memory stays flat.
 
     Use a connection that has read nothing yet (``database.reading``): an anchor newer than what the
     connection sees would look like a lost row.
+
+    ``watch`` is told now and then how many rows were found whole; what it raises ends the check.
 
     Returns
     -------
     Verification
         ``first_broken_seq`` names the first row that is missing, added or changed.
     """
-    progress = _Progress()
+    progress = _Progress(watch)
     try:
         anchors = read_anchors(anchor_file) if anchor_file else ()
         _check_rows(connection, progress, anchors)
@@ -72,14 +78,34 @@ def verify(connection: sa.Connection, anchor_file: Path | None = None) -> Verifi
     return progress.result(ok=True)
 
 
+def verify_database(engine: sa.Engine, anchor_file: Path | None, watch: Watch | None = None) -> Verification:
+    """Check the log as ``verify`` does, on a connection of its own."""
+    result = None
+    try:
+        with reading(engine) as connection:
+            result = verify(connection, anchor_file, watch)
+    except sa.exc.DatabaseError:
+        # A damaged file can fail once more when the transaction ends.
+        if result is None:
+            raise
+    return result
+
+
 class _Progress:
     """How far the check has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch | None) -> None:
+        self._watch = watch
         self.rows = 0
         self.head = GENESIS_HASH
         self.anchors = 0
         self.warnings: tuple[str, ...] = ()
+
+    def count(self, rows: int, head: str) -> None:
+        """Note that the chain is whole up to a row."""
+        self.rows, self.head = rows, head
+        if self._watch is not None and rows % _ROWS_PER_FETCH == 0:
+            self._watch(rows)
 
     def result(self, *, ok: bool, first_broken_seq: int | None = None, reason: str = "") -> Verification:
         return Verification(
@@ -100,7 +126,7 @@ def _check_rows(connection: sa.Connection, progress: _Progress, anchors: tuple[A
     with closing(_rows(connection)) as rows:
         for row in rows:
             _check_row(row, progress)
-            progress.rows, progress.head = row["seq"], row["hash"].decode()
+            progress.count(row["seq"], row["hash"].decode())
             for anchor in expected.get(progress.rows, ()):
                 _check_anchor(anchor, progress)
 

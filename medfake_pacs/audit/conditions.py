@@ -1,0 +1,97 @@
+"""What the log can be searched by: one list of names, explanations and readers for command line, console and API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from medfake_pacs.audit.rows import AuditFilter, moment
+from medfake_pacs.entities import VerdictLabel
+from medfake_pacs.errors import AuditError
+
+_MAX_LENGTH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition: ``name`` as in ``AuditFilter``, and ``help``, which says what is to be given."""
+
+    name: str
+    help: str
+
+    @property
+    def option(self) -> str:
+        """Its option of ``audit query``, without the hyphens before it."""
+        return self.name.replace("_", "-")
+
+    @property
+    def label(self) -> str:
+        """Its name as a heading."""
+        return self.name.replace("ae_title", "AE title").replace("_", " ")
+
+
+CONDITIONS = (
+    Condition(name="patient", help="Patient ID"),
+    Condition(name="accession", help="Accession Number"),
+    Condition(name="study", help="Study Instance UID"),
+    Condition(name="series", help="Series Instance UID"),
+    Condition(name="instance", help="SOP Instance UID"),
+    Condition(name="model", help="name of a bundle, or the first six or more digits of its digest"),
+    Condition(name="ae_title", help="AE title of the peer"),
+    Condition(name="kind", help="kind of event, such as study-verdict or report-failed"),
+    Condition(name="destination", help="name of a destination"),
+    Condition(name="verdict", help=", ".join(VerdictLabel)),
+    Condition(name="since", help="ISO date or time, UTC unless it says otherwise"),
+    Condition(name="until", help="the same; a date includes its whole day"),
+)
+
+
+def read_condition(name: str, text: str) -> str:
+    """Return the value that ``AuditFilter`` wants for what somebody gave.
+
+    Raises
+    ------
+    AuditError
+        If it makes no sense; the text says what would.
+    """
+    if name == "verdict":
+        return _verdict(text)
+    if name in {"since", "until"}:
+        return moment(text, end=name == "until")
+    if len(text) > _MAX_LENGTH:
+        raise AuditError(f"longer than {_MAX_LENGTH} characters: the log holds no such value")
+    return text
+
+
+def read_limit(text: str) -> int:
+    """Return how many rows are wanted at most.
+
+    Raises
+    ------
+    AuditError
+        If it isn't a whole number above zero.
+    """
+    value = int(text) if text.isascii() and text.isdecimal() and len(text) < len(str(2**63)) else 0
+    if value < 1:
+        raise AuditError(f"{text!r} is no whole number above zero")
+    return value
+
+
+def read_conditions(given: Mapping[str, str]) -> tuple[AuditFilter, dict[str, str]]:
+    """Return the filter for a form's values, and by name what is wrong with those that were left out of it."""
+    values: dict[str, str] = {}
+    wrong: dict[str, str] = {}
+    for condition in CONDITIONS:
+        text = given.get(condition.name, "").strip()
+        if not text:
+            continue
+        try:
+            values[condition.name] = read_condition(condition.name, text)
+        except AuditError as error:
+            wrong[condition.name] = str(error)
+    return AuditFilter(**values), wrong
+
+
+def _verdict(text: str) -> str:
+    value = text.replace("-", " ").replace("_", " ").lower()
+    if value not in list(VerdictLabel):
+        raise AuditError(f"{text!r} is no verdict; choose from {', '.join(VerdictLabel)}")
+    return value
