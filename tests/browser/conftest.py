@@ -1,0 +1,112 @@
+"""Fixtures of the tests that drive Chromium against a whole node."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.browser import system as systems
+from tests.browser.images import make_images
+from tests.browser.system import Account, System
+from tests.browser.watching import Watch
+from tests.integration.conftest import model_cache
+from tests.orthanc import OrthancPeer
+from tests.support import free_port, need_tool
+
+__all__ = ["model_cache"]
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--no-sandbox",  # it refuses root otherwise
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+TIMEOUT_MS = 30_000
+OpenPage = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker run every browser test, so that they share one node and one browser."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+# Of the package, not the session: Playwright's event loop must be gone before other tests run one.
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """Yield a headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=need_tool(CHROMIUM), args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def system(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Iterator[System]:
+    """Yield a node that runs, with an Orthanc as its archive."""
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "orthanc").mkdir()
+    orthanc = OrthancPeer(folder / "orthanc").start()
+    far_port = free_port()
+    node = systems.make_node(folder / "node", orthanc=orthanc, far_port=far_port, cache=model_cache)
+    try:
+        node.start()
+        yield System(node=node, orthanc=orthanc, far_port=far_port, images=make_images(folder / "images"))
+    finally:
+        node.kill()
+        orthanc.stop()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, system: System) -> Iterator[OpenPage]:
+    """Yield a function that opens a page in a browser profile of its own, signed in as an account if one is given.
+
+    At the end the test fails if any page did what none may: see ``Watch``. ``page.watch.expected`` holds the
+    statuses that the test provokes.
+    """
+    opened: list[tuple[BrowserContext, Watch]] = []
+
+    def open_it(who: Account | None = None, *, url: str = "", width: int = 1280, height: int = 800, **options: object):
+        context = chromium.new_context(
+            base_url=url or system.url,
+            viewport={"width": width, "height": height},
+            accept_downloads=True,
+            **options,  # type: ignore[arg-type]
+        )
+        context.set_default_timeout(TIMEOUT_MS)
+        watch = Watch(context, url or system.url)
+        opened.append((context, watch))
+        page = context.new_page()
+        page.watch = watch  # type: ignore[attr-defined]
+        if who:
+            sign_in(page, who)
+        return page
+
+    yield open_it
+    faults = [fault for _, watch in opened for fault in watch.faults]
+    for context, _ in opened:
+        context.close()
+    assert not faults, "\n".join(faults)
+
+
+def sign_in(page: Page, who: Account) -> None:
+    """Sign in by the form."""
+    page.goto("/sign-in")
+    page.get_by_label("Name").fill(who.name)
+    page.get_by_label("Password").fill(who.password)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+def trace_folder() -> Path | None:
+    """Return where pictures of failed pages go: MEDFAKE_TEST_PICTURES, or None."""
+    folder = os.environ.get("MEDFAKE_TEST_PICTURES")
+    return Path(folder) if folder else None
