@@ -1,6 +1,7 @@
 """What every page and call needs, made once by the console's process."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -9,8 +10,11 @@ from fastapi import Request
 from fastapi.templating import Jinja2Templates
 
 from medfake_pacs.config import Settings
+from medfake_pacs.console.remembered import Calibrations, Views
 from medfake_pacs.console.rendering.frames import FrameReader
 from medfake_pacs.workflows.context import Decoders
+
+_HASHES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,10 @@ class Services:
     decoders: Decoders
     frames: FrameReader
     templates: Jinja2Templates
+    views: Views = field(default_factory=Views)
+    calibrations: Calibrations = field(default_factory=Calibrations)
+    # Each argon2id hash takes 64 MiB while it is computed.
+    hashing: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_HASHES_AT_ONCE))
 
     def close(self) -> None:
         """End the decoding child processes and close the database."""

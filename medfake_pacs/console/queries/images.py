@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from medfake_pacs.console.errors import GoneError, NotFoundError
 from medfake_pacs.console.rendering.frames import FrameSource
+from medfake_pacs.console.rendering.pictures import Marks
 from medfake_pacs.console.services import Services
 from medfake_pacs.database import reading
 from medfake_pacs.database.tables import instances, scores, verdicts
@@ -72,22 +73,39 @@ def frame_score(services: Services, image: StoredImage, number: int) -> FrameSco
     return found
 
 
+def marks(services: Services, image: StoredImage, number: int) -> Marks | None:
+    """Return what is drawn over one frame of a scored image; None where there is nothing."""
+    try:
+        score = frame_score(services, image, number)
+        return Marks(
+            cells=score.tiles,
+            calibration=calibration(services, image),
+            regions=tuple((each.x, each.y, each.width, each.height) for each in score.regions),
+        )
+    except NotFoundError:
+        return None
+
+
 def calibration(services: Services, image: StoredImage) -> tuple[float, float]:
-    """Return (slope, intercept) of the model that scored an image, as the study's newest verdict says them.
+    """Return (slope, intercept) of the model that scored an image, as a verdict on its study says them.
 
     Raises
     ------
     NotFoundError
         If there is no verdict by that model yet.
     """
+    known = services.calibrations.get(image.model_sha256)
+    if known is not None:
+        return known
     query = sa.select(verdicts.c.detail).where(
         verdicts.c.study_instance_uid == image.study_instance_uid, verdicts.c.scope == "study"
     )
     with reading(services.engine) as connection:
-        details = connection.execute(query.order_by(verdicts.c.revision.desc()).limit(1)).scalars().all()
-    for detail in details:
-        for series in detail["series"]:
-            if series["model"] and series["model"]["sha256"] == image.model_sha256:
-                parameters = series["model"]["parameters"]
-                return float(parameters["calibration_slope"]), float(parameters["calibration_intercept"])
+        detail = connection.execute(query.order_by(verdicts.c.revision.desc()).limit(1)).scalar_one_or_none()
+    for series in detail["series"] if detail else ():
+        if series["model"] and series["model"]["sha256"] == image.model_sha256:
+            parameters = series["model"]["parameters"]
+            found = (float(parameters["calibration_slope"]), float(parameters["calibration_intercept"]))
+            services.calibrations.keep(image.model_sha256, found)
+            return found
     raise NotFoundError("The heat map can be drawn when the study has a verdict.")

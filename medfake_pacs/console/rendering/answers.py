@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from medfake_pacs.console.errors import InvalidInputError
 from medfake_pacs.console.rendering import heatmap, pictures
 from medfake_pacs.console.rendering.frames import FrameReader, FrameSource
+from medfake_pacs.console.rendering.pictures import Marks
 from medfake_pacs.console.rendering.windows import Window
 
 CACHE_CONTROL = "private, max-age=300"
@@ -35,10 +36,25 @@ def frame_png(
     return _answer(request, facts, "image/png", lambda: (pictures.png(reader.read(source, number), window), {}))
 
 
-def thumbnail_png(request: Request, reader: FrameReader, source: FrameSource, number: int) -> Response:
-    """Answer with one frame as a small PNG; raises as ``frame_png``."""
-    facts = ("thumbnail", source.digest, number)
-    return _answer(request, facts, "image/png", lambda: (pictures.thumbnail(reader.read(source, number)), {}))
+def thumbnail_png(
+    request: Request, reader: FrameReader, source: FrameSource, number: int, marks: Marks | None = None
+) -> Response:
+    """Answer with one frame as a small PNG, with ``marks`` drawn over it; raises as ``frame_png``."""
+    return _marked(request, reader, source, number, marks, pictures.THUMBNAIL_PX)
+
+
+def overlay_png(request: Request, reader: FrameReader, source: FrameSource, number: int, marks: Marks) -> Response:
+    """Answer with one frame as PNG, large enough to look at, with ``marks`` drawn over it; raises as ``frame_png``."""
+    return _marked(request, reader, source, number, marks, pictures.OVERLAY_PX)
+
+
+def _marked(
+    request: Request, reader: FrameReader, source: FrameSource, number: int, marks: Marks | None, side_px: int
+) -> Response:
+    facts = ("marked", source.digest, number, marks, side_px)
+    return _answer(
+        request, facts, "image/png", lambda: (pictures.thumbnail(reader.read(source, number), marks, side_px), {})
+    )
 
 
 def frame_raw(request: Request, reader: FrameReader, source: FrameSource, number: int) -> Response:

@@ -9,7 +9,8 @@ from typing import Any
 class ViewerFrame:
     """One frame: ``base`` is its image's address, ``regions`` are (x, y, width, height) in pixels of the frame.
 
-    Below ``base`` there must be ``frames/N.raw``, ``frames/N.png`` and, with ``heat``, ``heatmap.png?frame=N``.
+    Below ``base`` there must be ``frames/N.raw``, ``frames/N.png`` and, with ``heat``, ``heatmap.png?frame=N`` and
+    ``overlay.png?frame=N``.
     """
 
     base: str

@@ -22,7 +22,14 @@ _COLOURS = (
 
 
 def png(cells: Sequence[Sequence[float]], slope: float, intercept: float, columns: int, rows: int) -> bytes:
-    """Return the map as a PNG with transparency that covers a frame of ``columns`` x ``rows`` pixels.
+    """Return the map as a PNG with transparency; see ``picture``."""
+    buffer = BytesIO()
+    picture(cells, slope, intercept, columns, rows).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def picture(cells: Sequence[Sequence[float]], slope: float, intercept: float, columns: int, rows: int) -> Image.Image:
+    """Return the map as a picture (RGBA) that covers a frame of ``columns`` x ``rows`` pixels.
 
     ``cells`` are logits, a cell for each 32 x 32 pixels from the top left corner; ``slope`` and ``intercept`` are the
     model's calibration, so that colours stand on the scale of the image's probability: how strongly a place speaks
@@ -30,8 +37,7 @@ def png(cells: Sequence[Sequence[float]], slope: float, intercept: float, column
     """
     logits = np.nan_to_num(np.asarray(cells, dtype=np.float32), nan=-50.0, posinf=50.0, neginf=-50.0)
     probabilities = 1.0 / (1.0 + np.exp(-np.clip(slope * logits + intercept, -50.0, 50.0)))
-    smooth = _smooth(probabilities.astype(np.float32), columns, rows)
-    return _encoded(_coloured(smooth))
+    return Image.fromarray(_coloured(_smooth(probabilities.astype(np.float32), columns, rows)), "RGBA")
 
 
 def legend() -> tuple[tuple[float, str], ...]:
@@ -45,10 +51,10 @@ def _smooth(probabilities: npt.NDArray[np.float32], columns: int, rows: int) -> 
     down, across = probabilities.shape
     scale = min(float(_PX_FOR_A_CELL), _MAX_SIDE_PX / max(down, across))
     size = (max(1, round(across * scale)), max(1, round(down * scale)))
-    picture = Image.fromarray(probabilities).resize(size, Image.Resampling.BICUBIC)
+    enlarged = Image.fromarray(probabilities).resize(size, Image.Resampling.BICUBIC)
     width = max(1, round(columns / CELL_PX * scale))
     height = max(1, round(rows / CELL_PX * scale))
-    return np.clip(np.asarray(picture)[:height, :width], 0.0, 1.0)
+    return np.clip(np.asarray(enlarged)[:height, :width], 0.0, 1.0)
 
 
 def _coloured(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -56,9 +62,3 @@ def _coloured(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     channels = [np.interp(values, places, [colour[channel] for colour in _COLOURS]) for channel in range(3)]
     alpha = np.clip((values - _INVISIBLE_BELOW) / (_OPAQUE_FROM - _INVISIBLE_BELOW), 0.0, 1.0) * _MOST_OPAQUE
     return np.stack([*channels, alpha], axis=-1).astype(np.uint8)
-
-
-def _encoded(values: npt.NDArray[np.uint8]) -> bytes:
-    buffer = BytesIO()
-    Image.fromarray(values, "RGBA").save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()

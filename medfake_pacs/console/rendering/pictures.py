@@ -1,20 +1,33 @@
 """Frames as what a browser shows: 8-bit PNG through a window, or the values themselves for the viewer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from medfake_pacs.console.rendering import heatmap
 from medfake_pacs.console.rendering.frames import Frame
 from medfake_pacs.console.rendering.windows import Window
 
 # Fast: a browser on the same network waits for the compression longer than for the bytes.
 _PNG_LEVEL = 1
-_THUMBNAIL_PX = 160
+THUMBNAIL_PX = 160
+OVERLAY_PX = 1024
 MAX_SIDE_PX = 4096
+# Seen on black, on white and on every colour of the heat map.
+_OUTLINE = (127, 255, 212)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What is drawn over a frame: the model's map with its (slope, intercept), and (x, y, width, height) of regions."""
+
+    cells: Sequence[Sequence[float]] = ()
+    calibration: tuple[float, float] = (1.0, 0.0)
+    regions: Sequence[tuple[int, int, int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +44,25 @@ def png(frame: Frame, window: Window | None = None, max_side_px: int = MAX_SIDE_
     return _encoded(Image.fromarray(grey))
 
 
-def thumbnail(frame: Frame, side_px: int = _THUMBNAIL_PX) -> bytes:
-    """Return a frame as PNG with sides of at most ``side_px``."""
-    picture = Image.fromarray(_grey(frame.values, frame.window))
-    picture.thumbnail((side_px, side_px), Image.Resampling.BOX)
+def thumbnail(frame: Frame, marks: Marks | None = None, side_px: int = THUMBNAIL_PX) -> bytes:
+    """Return a frame as PNG with sides of at most ``side_px``, with ``marks`` drawn over it."""
+    grey = Image.fromarray(_grey(frame.values, frame.window))
+    grey.thumbnail((side_px, side_px), Image.Resampling.BOX)
+    if marks is None:
+        return _encoded(grey)
+    rows, columns = frame.values.shape
+    picture = grey.convert("RGB")
+    if marks.cells:
+        heat = heatmap.picture(marks.cells, *marks.calibration, columns, rows)
+        heat = heat.resize(picture.size, Image.Resampling.BICUBIC)
+        # The anatomy stays visible below it.
+        picture.paste(heat, mask=heat.getchannel("A").point(lambda alpha: alpha * 6 // 10))
+    draw = ImageDraw.Draw(picture)
+    scale = picture.width / columns
+    for x, y, width, height in marks.regions:
+        corners = (x * scale, y * scale, (x + max(1, width)) * scale - 1, (y + max(1, height)) * scale - 1)
+        left, top, right, bottom = corners
+        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=_OUTLINE, width=max(1, side_px // 160))
     return _encoded(picture)
 
 
