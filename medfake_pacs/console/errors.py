@@ -32,6 +32,16 @@ class NotAllowedError(RequestError):
         super().__init__(f"{meaning} An administrator can give it.")
 
 
+class PasswordChangeNeededError(RequestError):
+    """The account has a one-time password, which its owner must change before anything else."""
+
+    status = 403
+    title = "Choose a password of your own first"
+
+    def __init__(self) -> None:
+        super().__init__("An administrator has given this account a one-time password. Change it at /account/password.")
+
+
 class NotFoundError(RequestError):
     """There is no such thing, or not any more."""
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from medfake_pacs.console.errors import NotSignedInError, RequestError, TooManyRequestsError
+from medfake_pacs.console.errors import NotSignedInError, PasswordChangeNeededError, RequestError, TooManyRequestsError
 from medfake_pacs.console.services import services_of
 
 _PROBLEM = "application/problem+json"
@@ -37,8 +37,10 @@ async def respond(error: RequestError, scope: Scope, receive: Receive, send: Sen
 
 async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    if isinstance(error, NotSignedInError) and not request.url.path.startswith("/api/"):
+    if isinstance(error, NotSignedInError) and not _is_api(request):
         return _to_sign_in(request)
+    if isinstance(error, PasswordChangeNeededError) and request.method == "GET" and not _is_api(request):
+        return _go(request, "/account/password")
     extra = {"fields": error.fields} if getattr(error, "fields", None) else {}
     response = _response(request, error.status, error.title, str(error), **extra)
     if isinstance(error, NotSignedInError):
@@ -48,12 +50,21 @@ async def _on_request_error(request: Request, error: Exception) -> Response:
     return response
 
 
-def _to_sign_in(request: Request) -> Response:
+def _go(request: Request, where: str) -> Response:
+    """Return what takes a browser elsewhere, and htmx too."""
     if request.headers.get("hx-request"):
-        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"HX-Redirect": "/sign-in"})
-    if request.method != "GET":
-        return RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
-    where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"HX-Redirect": where})
+    return RedirectResponse(where, HTTPStatus.SEE_OTHER)
+
+
+def _is_api(request: Request) -> bool:
+    return str(request.scope["path"]).startswith("/api/")
+
+
+def _to_sign_in(request: Request) -> Response:
+    if request.headers.get("hx-request") or request.method != "GET":
+        return _go(request, "/sign-in")
+    where = str(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse("/sign-in" if where == "/" else f"/sign-in?next={quote(where)}", HTTPStatus.SEE_OTHER)
 
 
@@ -78,6 +89,9 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
     incident = _log_incident(request, error)
+    if not hasattr(request.state, "identity"):
+        # The error's own page would ask the database again who it is for.
+        request.state.identity = None
     text = f"The database doesn't answer. Try again in a moment; the console's log has the reason as {incident}."
     return _response(request, HTTPStatus.SERVICE_UNAVAILABLE, "Out of reach just now", text)
 
@@ -98,7 +112,7 @@ def _log_incident(request: Request, error: Exception) -> str:
 
 
 def _response(request: Request, status: int, title: str, detail: str, **extra: object) -> Response:
-    if request.url.path.startswith("/api/"):
+    if _is_api(request):
         body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, **extra}
         return Response(json.dumps(body), status_code=status, media_type=_PROBLEM)
     templates = services_of(request).templates

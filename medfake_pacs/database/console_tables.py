@@ -37,6 +37,7 @@ users = sa.Table(
     _text("approved_by"),
     sa.Column("approved_at", _TIME),
     sa.Column("last_sign_in_at", _TIME),
+    _text("last_sign_in_host"),
     # Issuer, a line feed, subject; NULL for an account without OpenID Connect.
     sa.Column("oidc_subject", sa.Text, unique=True),
 )
@@ -52,6 +53,7 @@ console_sessions = sa.Table(
     sa.Column("revoked_at", _TIME),
     # When this person signed in the time before; shown to them.
     sa.Column("previous_sign_in_at", _TIME),
+    _text("previous_sign_in_host"),
     sa.Column("host", sa.Text, nullable=False),
     _text("user_agent"),
 )
@@ -60,11 +62,28 @@ sign_in_failures = sa.Table(
     "sign_in_failures",
     metadata,
     sa.Column("failure_id", _ID, primary_key=True, autoincrement=True),
-    sa.Column("user_name", sa.Text, nullable=False),
+    # "sign-in" or "registration"
+    sa.Column("action", sa.String(16), nullable=False),
+    # Of the name that was tried: people type passwords into the wrong field.
+    sa.Column("name_sha256", _SHA256, nullable=False),
+    # An IPv4 address or an IPv6 network of 64 bits.
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("failed_at", _TIME, nullable=False, index=True),
-    sa.Index("ix_sign_in_failures_user_name_failed_at", "user_name", "failed_at"),
+    sa.Index("ix_sign_in_failures_name_sha256_failed_at", "name_sha256", "failed_at"),
     sa.Index("ix_sign_in_failures_host_failed_at", "host", "failed_at"),
+)
+
+oidc_flows = sa.Table(
+    "oidc_flows",
+    metadata,
+    # Of the cookie that ties the answer to the browser that asked.
+    sa.Column("flow_sha256", _SHA256, primary_key=True),
+    sa.Column("state", sa.String(64), nullable=False),
+    sa.Column("nonce", sa.String(64), nullable=False),
+    sa.Column("code_verifier", sa.String(128), nullable=False),
+    _text("next"),
+    sa.Column("host", sa.Text, nullable=False, index=True),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
 )
 
 invitations = sa.Table(
@@ -152,9 +171,11 @@ checks = sa.Table(
     _text("verdict"),
     sa.Column("probability", sa.Float),
     _text("reason"),
-    # The whole Verdict, from which pages and report are made.
+    # A whole Verdict for each study that was in it, from which pages and reports are made, and those reports.
     sa.Column("detail", sa.JSON),
-    # From the spool's folder on; empty where there is none.
+    # Name and reason of each file of an archive that isn't an image.
+    sa.Column("left_out", sa.JSON),
+    # The folder with its reports, from the spool's folder on; empty where there is none.
     _text("report_path"),
     sa.Index("ix_checks_state", "state", "created_at"),
     sa.Index("ix_checks_user", "user_id", "created_at"),

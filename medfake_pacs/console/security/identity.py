@@ -5,11 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from medfake_pacs.console.errors import NotAllowedError, NotSignedInError
+from medfake_pacs.console.errors import NotAllowedError, NotSignedInError, PasswordChangeNeededError
 from medfake_pacs.console.security import sessions, tokens
 from medfake_pacs.console.security.known import Identity
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import services_of
+
+# Where somebody may go whose password an administrator knows.
+_WITH_ONE_TIME_PASSWORD = {"/account/password", "/sign-out"}
 
 __all__ = ["Identity", "Requirement", "SignedIn", "identify", "requires"]
 
@@ -26,7 +29,8 @@ def identify(request: Request) -> Identity | None:
 
 def is_api(request: Request) -> bool:
     """Tell whether a request is a call of the REST API, which answers in JSON."""
-    return request.url.path.startswith("/api/")
+    # Not request.url, which is put together with the Host header.
+    return str(request.scope["path"]).startswith("/api/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,14 @@ class Requirement:
             If nobody is signed in, or the token is unknown, expired or revoked.
         NotAllowedError
             If they lack the permission.
+        PasswordChangeNeededError
+            If they have a one-time password and want anything else than to change it.
         """
         identity = identify(request)
         if identity is None:
             raise NotSignedInError
+        if identity.must_change_password and request.scope["path"] not in _WITH_ONE_TIME_PASSWORD:
+            raise PasswordChangeNeededError
         if self.permission is not None and self.permission not in identity.permissions:
             raise NotAllowedError(self.permission)
         return identity

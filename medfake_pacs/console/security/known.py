@@ -22,6 +22,7 @@ class Identity:
     token_id: int | None = None
     must_change_password: bool = False
     previous_sign_in_at: float | None = None
+    previous_sign_in_host: str = ""
 
     def may(self, permission: Permission | str) -> bool:
         """Tell whether this account has a permission; templates ask by its name."""

@@ -56,7 +56,8 @@ def upgrade() -> None:
         sa.Column(
             "failure_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
-        sa.Column("user_name", sa.Text(), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column("name_sha256", sa.String(length=64), nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("failed_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("failure_id", name=op.f("pk_sign_in_failures")),
@@ -64,7 +65,22 @@ def upgrade() -> None:
     with op.batch_alter_table("sign_in_failures", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sign_in_failures_failed_at"), ["failed_at"], unique=False)
         batch_op.create_index("ix_sign_in_failures_host_failed_at", ["host", "failed_at"], unique=False)
-        batch_op.create_index("ix_sign_in_failures_user_name_failed_at", ["user_name", "failed_at"], unique=False)
+        batch_op.create_index("ix_sign_in_failures_name_sha256_failed_at", ["name_sha256", "failed_at"], unique=False)
+
+    op.create_table(
+        "oidc_flows",
+        sa.Column("flow_sha256", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=64), nullable=False),
+        sa.Column("nonce", sa.String(length=64), nullable=False),
+        sa.Column("code_verifier", sa.String(length=128), nullable=False),
+        sa.Column("next", sa.Text(), server_default="", nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("flow_sha256", name=op.f("pk_oidc_flows")),
+    )
+    with op.batch_alter_table("oidc_flows", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_oidc_flows_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_oidc_flows_host"), ["host"], unique=False)
 
     op.create_table(
         "users",
@@ -81,6 +97,7 @@ def upgrade() -> None:
         sa.Column("approved_by", sa.Text(), server_default="", nullable=False),
         sa.Column("approved_at", sa.Float(), nullable=True),
         sa.Column("last_sign_in_at", sa.Float(), nullable=True),
+        sa.Column("last_sign_in_host", sa.Text(), server_default="", nullable=False),
         sa.Column("oidc_subject", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_users")),
         sa.UniqueConstraint("oidc_subject", name=op.f("uq_users_oidc_subject")),
@@ -122,6 +139,7 @@ def upgrade() -> None:
         sa.Column("probability", sa.Float(), nullable=True),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("detail", sa.JSON(), nullable=True),
+        sa.Column("left_out", sa.JSON(), nullable=True),
         sa.Column("report_path", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_checks_user_id_users")),
         sa.PrimaryKeyConstraint("check_id", name=op.f("pk_checks")),
@@ -139,6 +157,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.Column("revoked_at", sa.Float(), nullable=True),
         sa.Column("previous_sign_in_at", sa.Float(), nullable=True),
+        sa.Column("previous_sign_in_host", sa.Text(), server_default="", nullable=False),
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("user_agent", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_console_sessions_user_id_users")),
