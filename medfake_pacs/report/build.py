@@ -94,11 +94,12 @@ def encode(dataset: Dataset) -> bytes:
 def _identity(verdict: Verdict, settings: ReportSettings, sop_class_uid: str) -> DocumentIdentity:
     root, study, node = settings.uid_root, verdict.study_instance_uid, settings.node_ae_title
     models = sorted({series.model.sha256 for series in verdict.series if series.model})
+    occasion = [settings.occasion] if settings.occasion else []
     return DocumentIdentity(
         sop_class_uid=sop_class_uid,
-        sop_instance_uid=derive_uid(root, "report", sop_class_uid, study, verdict.revision, models, node),
+        sop_instance_uid=derive_uid(root, "report", sop_class_uid, study, verdict.revision, models, node, *occasion),
         study_instance_uid=study,
-        series_instance_uid=derive_uid(root, "series", study, node),
+        series_instance_uid=derive_uid(root, "series", study, node, *occasion),
         instance_number=max(verdict.revision, 1),
         device_uid=settings.device_uid or derive_uid(root, "device", node, settings.device_serial_number),
     )

@@ -11,7 +11,8 @@ class ReportSettings:
 
     ``device_uid`` is made from the AE title and the serial number where it is empty. ``uid_root`` is
     either ``2.25`` (PS3.5 B.2) or a root that the site owns. The reports' text is English;
-    ``language`` is the RFC 5646 tag that says so.
+    ``language`` is the RFC 5646 tag that says so. ``occasion`` tells reports on the same study apart that aren't
+    revisions of one another, as those on uploaded images are; it is empty for the node's own.
 
     Raises:
         ValueError: the language isn't English, the only one that the reports are written in.
@@ -29,6 +30,7 @@ class ReportSettings:
     language: str = "en"
     series_number: int = 9900
     uid_root: str = "2.25"
+    occasion: str = ""
 
     def __post_init__(self) -> None:
         if self.language.split("-")[0].lower() != "en":

@@ -152,7 +152,7 @@ def record(context: Context, outcomes: Sequence[Outcome]) -> None:
     with transaction(context.engine) as connection:
         for outcome in outcomes:
             if _finish_instance(connection, outcome):
-                _store_score(connection, outcome)
+                store_score(connection, outcome)
                 audit.append(connection, _event(outcome))
 
 
@@ -174,7 +174,8 @@ def _finish_instance(connection: sa.Connection, outcome: Outcome) -> bool:
     return result.rowcount == 1
 
 
-def _store_score(connection: sa.Connection, outcome: Outcome) -> None:
+def store_score(connection: sa.Connection, outcome: Outcome) -> None:
+    """Keep the score of an outcome, if it has one, by (pixel digest, model digest); one that is kept stays."""
     if outcome.score is None:
         return
     statement = insert_into(connection, scores).values(
