@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from medfake_pacs.database import open_engine, reading
-from medfake_pacs.database.tables import metadata
+from medfake_pacs.database.console_tables import metadata
 from tests.support import REPOSITORY, free_port, wait_for
 
 _START_TIMEOUT_S = 60.0

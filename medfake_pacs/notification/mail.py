@@ -38,7 +38,8 @@ def message(
         mail["Message-ID"] = f"<{event_id}@{smtp.sender.rpartition('@')[2]}>"
         # RFC 3834: nobody's absence note shall answer.
         mail["Auto-Submitted"] = "auto-generated"
-        mail.set_content(body)
+        # Every server takes 7 bits.
+        mail.set_content(body, cte="quoted-printable")
     except (ValueError, UnicodeError) as error:
         raise NotificationError(f"the e-mail can't be written: {error}") from None
     return mail

@@ -106,7 +106,6 @@ def _send_one(context: Context, target: NotificationSettings, item: DueNotificat
         notice = read_notice(
             connection, item.notification_id, target.name, item.study_instance_uid, item.revision, console_url
         )
-    crashpoints.reach("notification.before-send")
     if notice is None:
         outcome = Outcome(succeeded=False, status=None, comment="its verdict isn't in the tables any more")
     else:
