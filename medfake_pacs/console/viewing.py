@@ -1,48 +1,69 @@
-"""Views of studies go to the log: who looked at whose images. Pages, pictures and the REST API share this."""
+"""Who looked at what: pages and API put each search and each view of a study into the log in the same way."""
 
-import time
+import json
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from medfake_pacs.audit.canonical import canonical_json
 from medfake_pacs.console.record import DicomEvent, record
 from medfake_pacs.console.security.known import Identity
 from medfake_pacs.console.services import Services
 from medfake_pacs.database import reading
-from medfake_pacs.database.tables import instances
+from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent
 
+_MAX_SEQ = 2**53
 
-def study_viewed(services: Services, identity: Identity, study_instance_uid: str) -> None:
-    """Put into the log that somebody opened a study: its page, or a call that returns what the page shows."""
-    services.views.renew(identity.user_id, study_instance_uid, time.time())
+
+def log_study_view(
+    services: Services,
+    identity: Identity,
+    *,
+    study_instance_uid: str,
+    patient_id: str = "",
+    accession_number: str = "",
+    what: str = "study",
+) -> None:
+    """Record that a study was shown; ``what`` of it: study, series, instances, report, ..."""
     event = AuditEvent(
-        kind="study-viewed", study_instance_uid=study_instance_uid, **_subject(services, study_instance_uid)
+        kind="study-viewed",
+        study_instance_uid=study_instance_uid,
+        patient_id=patient_id,
+        accession_number=accession_number,
+        payload={"what": what},
     )
     record(services, DicomEvent.INSTANCES_ACCESSED, identity, event)
 
 
-def picture_viewed(services: Services, identity: Identity, study_instance_uid: str) -> None:
-    """Put the view of a picture into the log, unless its study was opened within the hour before."""
-    if services.views.note(identity.user_id, study_instance_uid, time.time()):
-        study_viewed(services, identity, study_instance_uid)
+def log_worklist_search(
+    services: Services, identity: Identity, conditions: Mapping[str, object], logged: int | None
+) -> int:
+    """Record a search of the worklist, and return its number in the log.
 
-
-def report_exported(services: Services, identity: Identity, study_instance_uid: str, report_uid: str) -> None:
-    """Put into the log that somebody downloaded a report."""
+    Later pages of its result and what refreshes them belong to the same search: they bring its number as
+    ``logged``, and are recorded anew only if the log has no such search by the same person.
+    """
+    if logged is not None and _is_logged(services, identity, conditions, logged):
+        return logged
     event = AuditEvent(
-        kind="report-exported",
-        study_instance_uid=study_instance_uid,
-        sop_instance_uid=report_uid,
-        **_subject(services, study_instance_uid),
+        kind="worklist-searched",
+        study_instance_uid=str(conditions.get("study_instance_uid", "")),
+        patient_id=str(conditions.get("patient_id", "")),
+        accession_number=str(conditions.get("accession_number", "")),
+        payload={"conditions": conditions},
     )
-    record(services, DicomEvent.EXPORT, identity, event)
+    return record(services, DicomEvent.QUERY, identity, event)
 
 
-def _subject(services: Services, study_instance_uid: str) -> dict[str, str]:
-    """Return patient and order, so that auditors find the event by them."""
-    query = sa.select(instances.c.patient_id, instances.c.accession_number).where(
-        instances.c.study_instance_uid == study_instance_uid
+def _is_logged(services: Services, identity: Identity, conditions: Mapping[str, object], seq: int) -> bool:
+    if not 0 < seq < _MAX_SEQ:
+        return False
+    query = sa.select(audit_events.c.payload).where(
+        audit_events.c.seq == seq, audit_events.c.kind == "worklist-searched"
     )
     with reading(services.engine) as connection:
-        row = connection.execute(query.limit(1)).first()
-    return {"patient_id": row.patient_id, "accession_number": row.accession_number} if row else {}
+        payload = connection.execute(query).scalar_one_or_none()
+    facts = json.loads(payload)["payload"] if payload else {}
+    same = facts.get("conditions") == json.loads(canonical_json(conditions))
+    return bool(same and facts.get("who") == identity.user_name)
