@@ -233,6 +233,23 @@ def end_sessions(connection: sa.Connection, user_id: int, except_for: str = "") 
     connection.execute(sa.update(console_sessions).where(mine, others).values(revoked_at=time.time()))
 
 
+def end_session(connection: sa.Connection, actor: Actor, user_id: int, key: str) -> None:
+    """End one of an account's sessions; ``key`` is the beginning of its digest.
+
+    Raises
+    ------
+    NotFoundError
+        If it has no such session.
+    """
+    audit.take_turn(connection)
+    mine = sa.and_(console_sessions.c.user_id == user_id, console_sessions.c.revoked_at.is_(None))
+    named = console_sessions.c.session_sha256.startswith(key, autoescape=True)
+    ended = connection.execute(sa.update(console_sessions).where(mine, named).values(revoked_at=time.time())).rowcount
+    if not key or not ended:
+        raise NotFoundError("Your account has no such session; it may have ended by itself.")
+    log_change(connection, actor, "access-revoked", account=actor.who, what="one session")
+
+
 def _revoke(connection: sa.Connection, user_id: int) -> None:
     end_sessions(connection, user_id)
     mine = sa.and_(api_tokens.c.user_id == user_id, api_tokens.c.revoked_at.is_(None))

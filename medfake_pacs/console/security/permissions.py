@@ -58,6 +58,15 @@ PERMISSION_MEANINGS: Mapping[Permission, str] = MappingProxyType(
     }
 )
 
+ROLE_MEANINGS: Mapping[Role, str] = MappingProxyType(
+    {
+        Role.VIEWER: "sees the worklist and studies, checks images",
+        Role.RADIOLOGIST: "is a viewer who agrees or disagrees with verdicts and sends checked images on",
+        Role.AUDITOR: "sees studies, the node and the log, which they search, export and verify",
+        Role.ADMINISTRATOR: "is a viewer who manages accounts and the node, and reads the log",
+    }
+)
+
 
 def permissions_of(roles: Iterable[Role]) -> frozenset[Permission]:
     """Return every permission that the roles give together."""

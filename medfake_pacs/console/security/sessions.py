@@ -118,6 +118,14 @@ def identity_of(services: Services, request: Request) -> Identity | None:
     )
 
 
+def rotate_in(connection: sa.Connection, session_sha256: str) -> str:
+    """Give a session another cookie in the caller's transaction, and return its value; the old one is worthless."""
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    mine = console_sessions.c.session_sha256 == session_sha256
+    connection.execute(sa.update(console_sessions).where(mine).values(session_sha256=digest(secret)))
+    return secret
+
+
 def end_in(connection: sa.Connection, session_sha256: str) -> None:
     """Revoke a session in the caller's transaction."""
     mine = sa.and_(console_sessions.c.session_sha256 == session_sha256, console_sessions.c.revoked_at.is_(None))

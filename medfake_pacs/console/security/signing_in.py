@@ -1,5 +1,6 @@
 """Sign in by name and password: count the attempt, look at the password, and only then at the account."""
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,14 +80,15 @@ def begin_session(connection: sa.Connection, services: Services, request: Reques
 
 def wait_text(wait_s: float, now: float) -> str:
     """Return when to try again: ``Try again at 09:30:00Z, in 2 min.``"""
-    moment = datetime.fromtimestamp(now + wait_s + 0.999, UTC).strftime("%H:%M:%SZ")
-    minutes, seconds = divmod(int(wait_s) + 1, 60)
+    whole_s = math.ceil(wait_s)
+    moment = datetime.fromtimestamp(math.ceil(now + wait_s), UTC).strftime("%H:%M:%SZ")
+    minutes, seconds = divmod(whole_s, 60)
     span = f"{minutes} min {seconds} s" if minutes and seconds else f"{minutes} min" if minutes else f"{seconds} s"
     return f"Try again at {moment}, in {span}."
 
 
 def _throttled(text: str, wait_s: float, now: float) -> Outcome:
-    return Outcome(status=429, message=f"{text} {wait_text(wait_s, now)}", retry_after_s=int(wait_s) + 1)
+    return Outcome(status=429, message=f"{text} {wait_text(wait_s, now)}", retry_after_s=math.ceil(wait_s))
 
 
 def _refuse(services: Services, tried: _Try) -> Outcome:
@@ -98,7 +100,7 @@ def _refuse(services: Services, tried: _Try) -> Outcome:
         wait_s = tried.attempt.then_wait_s
         if wait_s > 0:
             log_change(connection, actor, "sign-in-throttled", outcome="failure", wait_s=round(wait_s))
-            return Outcome(status=401, message=f"{WRONG} {wait_text(wait_s, tried.now)}", retry_after_s=int(wait_s))
+            return Outcome(status=401, message=f"{WRONG} {wait_text(wait_s, tried.now)}", retry_after_s=math.ceil(wait_s))
     return Outcome(status=401, message=WRONG)
 
 

@@ -1,0 +1,66 @@
+"""Change one's own password: the old one is asked for, so that an unlocked screen isn't enough."""
+
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from medfake_pacs.console.errors import InvalidInputError
+from medfake_pacs.console.security import accounts, passwords, sessions, throttle
+from medfake_pacs.console.security.actors import actor_of, log_authentication
+from medfake_pacs.console.security.known import Identity
+from medfake_pacs.console.security.signing_in import wait_text
+from medfake_pacs.console.services import Services
+from medfake_pacs.database import transaction
+from medfake_pacs.database.console_tables import users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was typed: the password until now, the new one, and the new one again."""
+
+    old: str
+    password: str
+    repeated: str
+
+
+def change(services: Services, identity: Identity, wanted: Wanted) -> str:
+    """Change the password, end the account's other sessions, and return this session's new cookie.
+
+    Guesses at the old password count like guesses when signing in.
+
+    Raises
+    ------
+    InvalidInputError
+        If the old password is wrong, or the new one isn't good enough.
+    """
+    problem = passwords.problem_of(wanted.password, identity.user_name)
+    if problem:
+        raise InvalidInputError(problem, {"password": problem})
+    if wanted.password != wanted.repeated:
+        raise _wrong("repeated", "This isn't the same as above.")
+    if wanted.password == wanted.old:
+        raise _wrong("password", "This is the password until now; choose another.")
+    now = time.time()
+    with transaction(services.engine) as connection:
+        attempt = throttle.begin_sign_in(connection, identity.user_name, identity.host, now)
+        mine = users.c.user_id == identity.user_id
+        old_hash = connection.execute(sa.select(users.c.password_hash).where(mine)).scalar_one()
+    if attempt.wait_s > 0:
+        raise _wrong("old", f"Too many wrong passwords. {wait_text(attempt.wait_s, now)}")
+    with services.hashing:
+        right = passwords.matches(old_hash, wanted.old)
+        new_hash = passwords.hashed(wanted.password) if right else ""
+    actor = actor_of(identity)
+    with transaction(services.engine) as connection:
+        if right:
+            throttle.forget(connection, identity.user_name)
+            accounts.change_own_password(connection, actor, identity.user_id, new_hash, identity.session_sha256)
+            return sessions.rotate_in(connection, identity.session_sha256)
+        facts = {"outcome": "failure", "reason": "wrong password, when it was to be changed"}
+        log_authentication(connection, actor, "sign-in-refused", **facts)
+    raise _wrong("old", "This isn't your password until now.")
+
+
+def _wrong(field: str, text: str) -> InvalidInputError:
+    return InvalidInputError(text, {field: text})
