@@ -1,32 +1,17 @@
 """Fixtures of the tests that drive Chromium against a whole node."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser import system as systems
-from tests.browser.images import make_images
-from tests.browser.system import Account, System
+from tests.browser.chromium import launch, sign_in
+from tests.browser.system import Account, System, running_system
 from tests.browser.watching import Watch
 from tests.integration.conftest import model_cache
-from tests.orthanc import OrthancPeer
-from tests.support import free_port, need_tool
 
 __all__ = ["model_cache"]
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",  # it refuses root otherwise
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 TIMEOUT_MS = 30_000
 OpenPage = Callable[..., Page]
 
@@ -44,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def chromium() -> Iterator[Browser]:
     """Yield a headless Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=need_tool(CHROMIUM), args=list(ARGUMENTS))
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -52,17 +37,8 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Iterator[System]:
     """Yield a node that runs, with an Orthanc as its archive."""
-    folder = tmp_path_factory.mktemp("browser")
-    (folder / "orthanc").mkdir()
-    orthanc = OrthancPeer(folder / "orthanc").start()
-    far_port = free_port()
-    node = systems.make_node(folder / "node", orthanc=orthanc, far_port=far_port, cache=model_cache)
-    try:
-        node.start()
-        yield System(node=node, orthanc=orthanc, far_port=far_port, images=make_images(folder / "images"))
-    finally:
-        node.kill()
-        orthanc.stop()
+    with running_system(tmp_path_factory.mktemp("browser"), model_cache) as running:
+        yield running
 
 
 @pytest.fixture
@@ -95,18 +71,3 @@ def open_page(chromium: Browser, system: System) -> Iterator[OpenPage]:
     for context, _ in opened:
         context.close()
     assert not faults, "\n".join(faults)
-
-
-def sign_in(page: Page, who: Account) -> None:
-    """Sign in by the form."""
-    page.goto("/sign-in")
-    page.get_by_label("Name").fill(who.name)
-    page.get_by_label("Password").fill(who.password)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.wait_for_url(lambda url: "/sign-in" not in url)
-
-
-def trace_folder() -> Path | None:
-    """Return where pictures of failed pages go: MEDFAKE_TEST_PICTURES, or None."""
-    folder = os.environ.get("MEDFAKE_TEST_PICTURES")
-    return Path(folder) if folder else None

@@ -2,6 +2,8 @@
 
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,22 +13,22 @@ from medfake_pacs.console.security import passwords
 from medfake_pacs.console.security.permissions import Role
 from medfake_pacs.database import open_engine, transaction
 from medfake_pacs.database.console_tables import users
-from tests.browser.images import Images
+from tests.browser.images import Images, make_images
 from tests.node import NodeProcess
 from tests.orthanc import OrthancPeer
 from tests.support import free_port, need_tool
 
 PASSWORD = "correct horse battery staple"
 EVERY_ROLE = tuple(Role)
-# Reports on what FAR sends go to an archive that doesn't listen; after a second they are dead letters.
+# Reports on what CLINIC sends go to an archive that doesn't listen; after a second they are dead letters.
 _CONFIGURATION = """
 [console]
 port = {console_port}
 registration = "open"
 
 [[destinations]]
-name = "far-archive"
-ae_title = "FARARCHIVE"
+name = "clinic-archive"
+ae_title = "CLINICARCHIVE"
 host = "127.0.0.1"
 port = {far_port}
 timeout_s = 5
@@ -37,10 +39,10 @@ give_up_after_s = 1
 """
 _ROUTES = """
 [[routes]]
-name = "from far away"
-from = ["FAR"]
+name = "from the clinic"
+from = ["CLINIC"]
 model = "lung-ct"
-send_to = ["far-archive"]
+send_to = ["clinic-archive"]
 
 [[routes]]
 name = "CT"
@@ -111,10 +113,25 @@ def make_node(folder: Path, *, orthanc: OrthancPeer, far_port: int, cache: Path)
     node = NodeProcess(
         folder,
         destinations=[("pacs", orthanc.ae_title, orthanc.dicom_port)],
-        peers=("PACS1", "FAR", "ORTHANC"),
+        peers=("PACS1", "CLINIC", "ORTHANC"),
         routes=_ROUTES,
         extra=_CONFIGURATION.format(console_port=console_port, far_port=far_port),
         cache=cache,
     )
     node.console_port = console_port
     return node
+
+
+@contextmanager
+def running_system(folder: Path, cache: Path) -> Iterator[System]:
+    """Yield a node with its console, and an Orthanc as its archive."""
+    (folder / "orthanc").mkdir(parents=True)
+    orthanc = OrthancPeer(folder / "orthanc").start()
+    far_port = free_port()
+    node = make_node(folder / "node", orthanc=orthanc, far_port=far_port, cache=cache)
+    try:
+        node.start()
+        yield System(node=node, orthanc=orthanc, far_port=far_port, images=make_images(folder / "images"))
+    finally:
+        node.kill()
+        orthanc.stop()

@@ -26,7 +26,7 @@ modality = ["CR", "DX"]
 model = "knee-xr"
 send_to = ["pacs"]
 """
-_CONVERT = """
+CONVERT = """
 import sys
 from pathlib import Path
 from medfake_pacs.config import parse_settings
@@ -51,7 +51,7 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists():
-            subprocess.run([sys.executable, "-c", _CONVERT, str(folder)], check=True, cwd=REPOSITORY, timeout=300)
+            subprocess.run([sys.executable, "-c", CONVERT, str(folder)], check=True, cwd=REPOSITORY, timeout=300)
             (folder / "done").touch()
     return folder / "cache"
 
