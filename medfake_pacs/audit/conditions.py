@@ -12,35 +12,31 @@ _MAX_LENGTH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One condition: ``name`` as in ``AuditFilter``, and ``help``, which says what is to be given."""
+    """One condition: ``name`` as in ``AuditFilter``, ``label`` to stand before it, ``help`` on what is to be given."""
 
     name: str
     help: str
+    label: str
 
     @property
     def option(self) -> str:
         """Its option of ``audit query``, without the hyphens before it."""
         return self.name.replace("_", "-")
 
-    @property
-    def label(self) -> str:
-        """Its name as a heading."""
-        return self.name.replace("ae_title", "AE title").replace("_", " ")
-
 
 CONDITIONS = (
-    Condition(name="patient", help="Patient ID"),
-    Condition(name="accession", help="Accession Number"),
-    Condition(name="study", help="Study Instance UID"),
-    Condition(name="series", help="Series Instance UID"),
-    Condition(name="instance", help="SOP Instance UID"),
-    Condition(name="model", help="name of a bundle, or the first six or more digits of its digest"),
-    Condition(name="ae_title", help="AE title of the peer"),
-    Condition(name="kind", help="kind of event, such as study-verdict or report-failed"),
-    Condition(name="destination", help="name of a destination"),
-    Condition(name="verdict", help=", ".join(VerdictLabel)),
-    Condition(name="since", help="ISO date or time, UTC unless it says otherwise"),
-    Condition(name="until", help="the same; a date includes its whole day"),
+    Condition(name="patient", label="Patient ID", help="Patient ID"),
+    Condition(name="accession", label="Accession Number", help="Accession Number"),
+    Condition(name="study", label="Study Instance UID", help="Study Instance UID"),
+    Condition(name="series", label="Series Instance UID", help="Series Instance UID"),
+    Condition(name="instance", label="SOP Instance UID", help="SOP Instance UID"),
+    Condition(name="model", label="Model", help="name of a bundle, or the first six or more digits of its digest"),
+    Condition(name="ae_title", label="AE title", help="AE title of the peer"),
+    Condition(name="kind", label="Kind", help="kind of event, such as study-verdict or report-failed"),
+    Condition(name="destination", label="Destination", help="name of a destination"),
+    Condition(name="verdict", label="Verdict", help=", ".join(VerdictLabel)),
+    Condition(name="since", label="Since", help="ISO date or time, UTC unless it says otherwise"),
+    Condition(name="until", label="Until", help="the same; a date includes its whole day"),
 )
 
 
