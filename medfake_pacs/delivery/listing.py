@@ -58,7 +58,7 @@ def listing(
     limit: int | None = None,
 ) -> Iterator[ListedDelivery]:
     """Yield the deliveries that meet every given condition, in the order in which they were queued."""
-    query = _matching(state, destination, study).order_by(deliveries.c.delivery_id).limit(limit)
+    query = matching(state, destination, study).order_by(deliveries.c.delivery_id).limit(limit)
     with connection.execute(query, execution_options={"yield_per": _DELIVERIES_PER_FETCH}) as result:
         for partition in result.partitions():
             history = _attempts(connection, partition) if with_attempts else {}
@@ -85,7 +85,7 @@ def newest(
     states = (state,) if state or study or not destination else STATES
     rows: list[sa.Row[tuple[object, ...]]] = []
     for each in states:
-        query = _matching(each, destination, study).order_by(column if after is not None else column.desc())
+        query = matching(each, destination, study).order_by(column if after is not None else column.desc())
         if before is not None:
             query = query.where(column < before)
         if after is not None:
@@ -104,7 +104,8 @@ def delivery_with_attempts(connection: sa.Connection, delivery_id: int) -> Liste
     return ListedDelivery(**row._mapping, history=tuple(history.get(delivery_id, ())))
 
 
-def _matching(state: str, destination: str, study: str) -> sa.Select[tuple[object, ...]]:
+def matching(state: str, destination: str, study: str) -> sa.Select[tuple[object, ...]]:
+    """Return the query for the deliveries that meet every given condition, in no order."""
     query = sa.select(deliveries)
     conditions = {
         deliveries.c.state: state, deliveries.c.destination: destination, deliveries.c.study_instance_uid: study,

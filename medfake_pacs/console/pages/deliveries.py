@@ -1,5 +1,95 @@
-"""Deliveries."""
+"""The outgoing queue and the dead letters, and sending them again."""
 
-from fastapi import APIRouter
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import Response
+
+from medfake_pacs.console.acting import retry_deliveries
+from medfake_pacs.console.errors import ConflictError, NotFoundError
+from medfake_pacs.console.queries.facts import count
+from medfake_pacs.console.queries.outgoing import Conditions, Cursor, delivery_page, state_words
+from medfake_pacs.console.security.identity import Identity, requires
+from medfake_pacs.console.security.permissions import Permission
+from medfake_pacs.console.services import Services, services_of
+from medfake_pacs.database import reading
+from medfake_pacs.delivery.listing import delivery_with_attempts, matching
+from medfake_pacs.delivery.wording import DELIVERY_COLUMNS, attempt_cells, delivery_cells, not_retried, retried
 
 router = APIRouter()
+Using = Annotated[Services, Depends(services_of)]
+Reader = Annotated[Identity, requires(Permission.NODE_READ)]
+Administrator = Annotated[Identity, requires(Permission.NODE_ACT)]
+DeliveryId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+_DEAD = "dead"
+
+
+@router.get("/node/deliveries")
+def show(
+    request: Request, services: Using, _identity: Reader, conditions: Conditions, cursor: Cursor
+) -> Response:  # fmt: skip
+    """Show a page of deliveries, those queued last first."""
+    with reading(services.engine) as connection:
+        page = delivery_page(connection, conditions, cursor)
+    known = [item.name for item in services.settings.destinations]
+    if conditions.destination and conditions.destination not in known:
+        known.append(conditions.destination)
+    filters = {name: value for name, value in conditions.model_dump().items() if value}
+    facts = {
+        "rows": [(row, delivery_cells(row)) for row in page.rows],
+        "columns": DELIVERY_COLUMNS,
+        "conditions": conditions,
+        "destinations": known,
+        "states": state_words(),
+        "newer": f"?{urlencode({**filters, 'after': page.newer})}" if page.newer else "",
+        "older": f"?{urlencode({**filters, 'before': page.older})}" if page.older else "",
+    }
+    return services.templates.TemplateResponse(request, "deliveries.html", facts)
+
+
+@router.get("/node/deliveries/retry")
+def ask(
+    request: Request, services: Using, _identity: Administrator, destination: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
+    """Ask whether every dead letter of a destination is to be sent again."""
+    with reading(services.engine) as connection:
+        number = count(connection, matching(_DEAD, destination, ""))
+    facts = {"destination": destination, "number": number}
+    return services.templates.TemplateResponse(request, "deliveries_ask.html", facts)
+
+
+@router.post("/node/deliveries/retry")
+def retry_dead(
+    request: Request, services: Using, identity: Administrator, destination: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
+    """Send every dead letter of a destination again."""
+    done = retry_deliveries(services, identity, None, destination or None)
+    facts = {"text": retried(done), "destination": destination}
+    return services.templates.TemplateResponse(request, "deliveries_retried.html", facts)
+
+
+@router.get("/node/deliveries/{delivery_id}")
+def show_one(request: Request, services: Using, _identity: Reader, delivery_id: DeliveryId) -> Response:
+    """Show one delivery with its attempts."""
+    with reading(services.engine) as connection:
+        row = delivery_with_attempts(connection, delivery_id)
+    if row is None:
+        raise NotFoundError(f"No delivery has the number {delivery_id}. Look for it among the deliveries.")
+    facts = {
+        "row": row,
+        "cells": list(zip(DELIVERY_COLUMNS, delivery_cells(row), strict=True)),
+        "attempts": [(attempt, attempt_cells(attempt)) for attempt in reversed(row.history)],
+        "states": state_words(),
+    }
+    return services.templates.TemplateResponse(request, "deliveries_one.html", facts)
+
+
+@router.post("/node/deliveries/{delivery_id}/retry")
+def retry_one(request: Request, services: Using, identity: Administrator, delivery_id: DeliveryId) -> Response:
+    """Send one delivery again."""
+    done = retry_deliveries(services, identity, [delivery_id])
+    if not done:
+        raise ConflictError(not_retried([delivery_id], done)[0])
+    facts = {"text": retried(done), "destination": ""}
+    return services.templates.TemplateResponse(request, "deliveries_retried.html", facts)
