@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from medfake_pacs.config import Settings
@@ -14,7 +13,8 @@ from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.console_tables import notifications
 from medfake_pacs.database.existing import account_name, existing_engine
 from medfake_pacs.notification.listing import ListedNotification, listing
-from medfake_pacs.notification.queue import STATES, WAITING, retry
+from medfake_pacs.notification.queue import STATES, retry
+from medfake_pacs.notification.wording import NOTIFICATION_COLUMNS, not_retried, notification_cells, retried
 
 _FAILED = 1
 _UNUSABLE = 2
@@ -69,10 +69,10 @@ def run_retry(settings: Settings, args: argparse.Namespace) -> int:
             return _UNUSABLE
         with transaction(engine) as connection:
             done = retry(connection, args.ids or None, time.time(), who=account_name(), target=args.target)
-    print(f"{len(done)} to be tried at once" + (f": {', '.join(map(str, done))}" if done else ""))
-    refused = sorted(set(args.ids) - set(done))
-    for notification_id in refused:
-        print(f"{notification_id}: no notification with this number is waiting or dead", file=sys.stderr)
+    print(retried(done))
+    refused = not_retried(args.ids, done)
+    for text in refused:
+        print(text, file=sys.stderr)
     return _FAILED if refused else 0
 
 
@@ -100,22 +100,7 @@ def _print_table(rows: Sequence[ListedNotification]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from medfake_pacs.wording import DELIVERY_STATES
-
-    table = Table("ID", "study", "verdict", "target", "state", "attempts", "when", "status", "comment")
+    table = Table(*NOTIFICATION_COLUMNS)
     for row in rows:
-        when = f"next {_time(row.next_attempt_at)}" if row.state == WAITING else _time(row.finished_at)
-        study = f"{row.study_instance_uid}, revision {row.revision}"
-        status = "" if row.last_status is None else str(row.last_status)
-        state = DELIVERY_STATES.get(row.state, row.state)
-        cells = (str(row.notification_id), study, row.verdict, row.target, state, str(row.attempts), when, status)
-        table.add_row(*(Text(_printable(cell), overflow="fold") for cell in (*cells, row.last_comment)))
+        table.add_row(*(Text(cell, overflow="fold") for cell in notification_cells(row)))
     Console(width=None if sys.stdout.isatty() else 220, highlight=False).print(table)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _time(seconds: float | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -152,7 +152,7 @@ def test_a_server_that_asks_for_patience_gets_it(tmp_path: Path, database_url: s
         for number in range(3):
             node.assess(f"1.2.{number}", 1, FAKE)
         node.notifier.send_due()
-        wait_for(lambda: node.events(), 10, "the first attempt to be recorded")
+        wait_for(node.events, 10, "the first attempt to be recorded")
         waits = [each.next_attempt_at - time.time() for each in node.listed()]
         assert len(server.received) == 1
     assert all(25 < wait <= 30 for wait in waits)
@@ -271,7 +271,7 @@ def test_no_mail_goes_where_it_cant_be_trusted(
         with world(tmp_path, "", _mail(), smtp=smtp | {"port": server.port}) as node:
             node.assess("1.2.3", 1, FAKE)
             node.notifier.send_due()
-            wait_for(lambda: node.events(), 10, "the first attempt to be recorded")
+            wait_for(node.events, 10, "the first attempt to be recorded")
             assert comment in node.events()[0][1]["payload"]["comment"]
         assert server.mails == []
 
@@ -280,7 +280,7 @@ def test_a_server_without_starttls_gets_nothing(tmp_path: Path) -> None:
     with running_smtp(SmtpServer()) as server, world(tmp_path, "", _mail(), smtp={"port": server.port}) as node:
         node.assess("1.2.3", 1, FAKE)
         node.notifier.send_due()
-        wait_for(lambda: node.events(), 10, "the first attempt to be recorded")
+        wait_for(node.events, 10, "the first attempt to be recorded")
         assert "STARTTLS" in node.events()[0][1]["payload"]["comment"]
         assert server.mails == []
 
@@ -288,14 +288,16 @@ def test_a_server_without_starttls_gets_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["hang", "drip"])
 def test_a_mail_server_that_never_comes_to_the_point_is_left(tmp_path: Path, mode: str) -> None:
     smtp = {"security": "none", "timeout_s": 0.5}
-    with running_smtp(SmtpServer(mode=mode)) as server:
-        with world(tmp_path, "", _mail(), smtp=smtp | {"port": server.port}) as node:
-            node.assess("1.2.3", 1, FAKE)
-            started = time.monotonic()
-            node.notifier.send_due()
-            wait_for(lambda: node.events(), 10, "the first attempt to be recorded")
-            assert time.monotonic() - started < 3.0
-            assert "can't be reached" in node.events()[0][1]["payload"]["comment"]
+    with (
+        running_smtp(SmtpServer(mode=mode)) as server,
+        world(tmp_path, "", _mail(), smtp=smtp | {"port": server.port}) as node,
+    ):
+        node.assess("1.2.3", 1, FAKE)
+        started = time.monotonic()
+        node.notifier.send_due()
+        wait_for(node.events, 10, "the first attempt to be recorded")
+        assert time.monotonic() - started < 3.0
+        assert "can't be reached" in node.events()[0][1]["payload"]["comment"]
 
 
 def test_one_recipient_of_two_is_enough_and_the_other_is_named(tmp_path: Path) -> None:
