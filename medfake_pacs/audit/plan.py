@@ -70,7 +70,9 @@ class _Part:
 
     def drivers(self) -> tuple[Clause, ...]:
         column = audit_events.c[self.column]
-        found = tuple(column == value for value in self.values)
+        # Some of the indexes leave out rows without a value, and serve whoever says that they don't want those.
+        filled = column != sa.literal_column("''")
+        found = tuple(sa.and_(column == value, filled) for value in self.values)
         return found if self.other is None else (*found, self.other)
 
     def as_check(self) -> Clause:
@@ -138,8 +140,9 @@ def _model(connection: sa.Connection, model: str) -> _Part:
 def _digests(connection: sa.Connection) -> list[str]:
     """Return the models' digests in the log: one look into the index for each, however many rows it has."""
     column = audit_events.c.model_sha256
-    first = sa.select(sa.func.min(column).label("digest")).where(column > "").cte("digests", recursive=True)
-    following = sa.select(sa.func.min(column)).where(column > first.c.digest).scalar_subquery()
+    filled = column != sa.literal_column("''")
+    first = sa.select(sa.func.min(column).label("digest")).where(filled).cte("digests", recursive=True)
+    following = sa.select(sa.func.min(column)).where(column > first.c.digest, filled).scalar_subquery()
     every = first.union_all(sa.select(following).where(first.c.digest.is_not(None)))
     return list(connection.execute(sa.select(every.c.digest).where(every.c.digest.is_not(None))).scalars())
 
@@ -149,7 +152,8 @@ def _names(connection: sa.Connection, digest: str) -> set[str]:
     columns = audit_events.c
     names: set[str] = set()
     for order in (columns.seq, columns.seq.desc()):
-        query = sa.select(columns.payload).where(columns.model_sha256 == digest).order_by(order)
+        filled = columns.model_sha256 != sa.literal_column("''")
+        query = sa.select(columns.payload).where(columns.model_sha256 == digest, filled).order_by(order)
         for text in connection.execute(query.limit(_ROWS_THAT_NAME_A_MODEL)).scalars():
             try:
                 facts = json.loads(text).get("payload", {})

@@ -61,7 +61,7 @@ def load_bundle(directory: Path | str) -> Bundle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     if digest != card.weights_sha256:
         raise BundleError(f"{weights_path}: SHA-256 is {digest}, the card says {card.weights_sha256}")
-    bundle = Bundle(directory=directory, card=card, model_sha256=_model_digest(card))
+    bundle = Bundle(directory=directory, card=card, model_sha256=model_digest(card))
     if not bundle.tensors(DOMAIN_PREFIX):
         raise BundleError(f"{weights_path} has no {DOMAIN_PREFIX}* tensors")
     return bundle
@@ -80,7 +80,8 @@ def find_bundles(directory: Path | str) -> tuple[Bundle, ...]:
     return tuple(found)
 
 
-def _model_digest(card: Card) -> str:
+def model_digest(card: Card) -> str:
+    """Return the digest of the model that the card describes; it trusts the card's digest of the weights."""
     parts = {
         "weights": card.weights_sha256,
         "network": asdict(card.network),

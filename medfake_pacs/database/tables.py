@@ -113,7 +113,8 @@ def _worklist_indexes() -> Iterator[sa.Index]:
     filtered = ("verdict", "modality", "calling_ae_title")
     for order in ("first_received_at", "probability", "verdict_at"):
         time = () if order == "first_received_at" else ("first_received_at",)
-        yield sa.Index(f"ix_studies_{order}", order, *time, *filtered)
+        counted = ("model_name",) if order == "first_received_at" else ()
+        yield sa.Index(f"ix_studies_{order}", order, *time, *filtered, *counted)
         for column in filtered:
             others = (each for each in filtered if each != column)
             yield sa.Index(f"ix_studies_{column}_{order}", column, order, *time, *others)
@@ -177,6 +178,7 @@ scores = sa.Table(
     sa.Column("frames", sa.JSON, nullable=False),
     sa.Column("engine", sa.String(32), nullable=False),
     sa.Column("scored_at", _TIME, nullable=False),
+    sa.Index("ix_scores_model_sha256_scored_at", "model_sha256", "scored_at"),
 )
 
 verdicts = sa.Table(
@@ -252,6 +254,15 @@ delivery_attempts = sa.Table(
     _text("comment"),
 )
 
+
+def _log_indexes() -> Iterator[sa.Index]:
+    """For what many rows don't have: those aren't in the index, and a query must say that it doesn't want them."""
+    for column in ("series_instance_uid", "ae_title", "verdict", "model_sha256"):
+        filled = sa.text(f"{column} <> ''")
+        name = f"ix_audit_events_{column}_seq"
+        yield sa.Index(name, column, "seq", sqlite_where=filled, postgresql_where=filled)
+
+
 audit_events = sa.Table(
     "audit_events",
     metadata,
@@ -264,11 +275,12 @@ audit_events = sa.Table(
     sa.Column("patient_id", sa.Text, nullable=False, server_default="", index=True),
     sa.Column("accession_number", sa.Text, nullable=False, server_default="", index=True),
     sa.Column("ae_title", sa.Text, nullable=False, server_default=""),
-    sa.Column("verdict", sa.Text, nullable=False, server_default="", index=True),
+    sa.Column("verdict", sa.Text, nullable=False, server_default=""),
     sa.Column("model_sha256", sa.Text, nullable=False, server_default=""),
     # Canonical JSON of the whole event, columns above included: what the hash covers.
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("previous_hash", _SHA256, nullable=False),
     sa.Column("hash", _SHA256, nullable=False, unique=True),
     sa.Index("ix_audit_events_kind_seq", "kind", "seq"),
+    *_log_indexes(),
 )

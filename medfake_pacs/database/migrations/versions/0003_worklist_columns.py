@@ -63,7 +63,7 @@ _STUDY_INDEXES = {
     "ix_studies_retention": ["expired_at", "study_instance_uid"],
     "ix_studies_patient_id": ["patient_id", "first_received_at"],
     "ix_studies_accession_number": ["accession_number", "first_received_at"],
-    "ix_studies_first_received_at": ["first_received_at", "verdict", "modality", "calling_ae_title"],
+    "ix_studies_first_received_at": ["first_received_at", "verdict", "modality", "calling_ae_title", "model_name"],
     "ix_studies_verdict_first_received_at": ["verdict", "first_received_at", "modality", "calling_ae_title"],
     "ix_studies_modality_first_received_at": ["modality", "first_received_at", "verdict", "calling_ae_title"],
     "ix_studies_calling_ae_title_first_received_at": ["calling_ae_title", "first_received_at", "verdict", "modality"],
@@ -109,6 +109,12 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("images_scored", sa.Integer(), server_default="0", nullable=False))
     op.drop_index("ix_audit_events_kind", "audit_events")
     op.create_index("ix_audit_events_kind_seq", "audit_events", ["kind", "seq"])
+    op.drop_index("ix_audit_events_verdict", "audit_events")
+    for column in ("series_instance_uid", "ae_title", "verdict", "model_sha256"):
+        filled = sa.text(f"{column} <> ''")
+        name = f"ix_audit_events_{column}_seq"
+        op.create_index(name, "audit_events", [column, "seq"], sqlite_where=filled, postgresql_where=filled)
+    op.create_index("ix_scores_model_sha256_scored_at", "scores", ["model_sha256", "scored_at"])
     op.create_index("ix_associations_peer", "associations", ["calling_ae_title", "opened_at"])
     op.create_index("ix_deliveries_state", "deliveries", ["state", "delivery_id"])
     op.create_index("ix_deliveries_destination", "deliveries", ["destination", "state", "delivery_id"])
