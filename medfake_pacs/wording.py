@@ -19,3 +19,12 @@ PROBABILITY_MEANING = (
     "those that the model was calibrated on."
 )
 DELIVERY_STATES: Mapping[str, str] = MappingProxyType({"waiting": "waiting", "sent": "sent", "dead": "dead letter"})
+# What a radiologist can say of a verdict, and what each of it says.
+OPINIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "agree": "agrees with the verdict",
+        "disagree": "disagrees with the verdict",
+        "comment": "comments on the verdict",
+    }
+)
+REVIEW_STATES: Mapping[str, str] = MappingProxyType({"recorded": "report being written", "reported": "reported"})

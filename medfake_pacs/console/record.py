@@ -21,6 +21,7 @@ class DicomEvent(Enum):
     INSTANCES_ACCESSED = ("110103", "DICOM Instances Accessed")
     EXPORT = ("110106", "Export")
     IMPORT = ("110107", "Import")
+    PROCEDURE_RECORD = ("110111", "Procedure Record")
     QUERY = ("110112", "Query")
     SECURITY_ALERT = ("110113", "Security Alert")
     USER_AUTHENTICATION = ("110114", "User Authentication")

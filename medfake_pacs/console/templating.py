@@ -26,7 +26,13 @@ def make_templates() -> Jinja2Templates:
     environment.globals["version"] = __version__
     environment.globals["wording"] = wording
     environment.filters.update(
-        time=time_text, bytes=bytes_text, probability=probability_text, span=span_text, short=short_digest
+        time=time_text,
+        bytes=bytes_text,
+        probability=probability_text,
+        span=span_text,
+        short=short_digest,
+        person=person_text,
+        dicom_date=date_text,
     )
     return Jinja2Templates(env=environment, context_processors=[_who])
 
@@ -71,3 +77,18 @@ def span_text(seconds: float | None) -> str:
 def short_digest(digest: str) -> str:
     """Return the first twelve digits of a SHA-256, as the command line shows it."""
     return digest[:12]
+
+
+def person_text(name: str) -> str:
+    """Return a DICOM person name (PN) as people read it: ``Family, Given Middle``; ideographic groups follow."""
+    groups = []
+    for group in name.split("="):
+        family, given, middle, prefix, suffix = (part.strip() for part in (group.split("^") + [""] * 5)[:5])
+        rest = " ".join(part for part in (prefix, given, middle) if part)
+        groups.append(", ".join(part for part in (family, rest, suffix) if part))
+    return " · ".join(group for group in groups if group)
+
+
+def date_text(value: str) -> str:
+    """Return a DICOM date (DA) as ``2026-01-31``; anything else as it is."""
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 and value.isdecimal() else value

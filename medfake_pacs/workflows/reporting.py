@@ -113,7 +113,11 @@ def report_settings(context: Context) -> ReportSettings:
 def _report(context: Context, connection: sa.Connection, study_instance_uid: str, revision: int) -> Report | None:
     row = connection.execute(
         sa.select(reports)
-        .where(reports.c.study_instance_uid == study_instance_uid, reports.c.revision <= revision)
+        .where(
+            reports.c.study_instance_uid == study_instance_uid,
+            reports.c.kind == "verdict",
+            reports.c.revision <= revision,
+        )
         .order_by(reports.c.revision.desc())
         .limit(1)
     ).one_or_none()
