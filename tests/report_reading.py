@@ -32,6 +32,8 @@ def _value(item: Dataset) -> object:
             return item.TextValue
         case "CODE":
             return item.ConceptCodeSequence[0].CodeMeaning
+        case "PNAME":
+            return str(item.PersonName)
         case "UIDREF":
             return item.UID
         case "NUM":
@@ -39,6 +41,8 @@ def _value(item: Dataset) -> object:
         case "IMAGE":
             reference = item.ReferencedSOPSequence[0]
             return reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber")
+        case "COMPOSITE":
+            return item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
         case "SCOORD":
             return item.GraphicType, list(item.GraphicData), _value(item.ContentSequence[0])
     raise AssertionError(item.ValueType)

@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     from medfake_pacs.report.build import build_report as build_report
     from medfake_pacs.report.comprehensive import as_comprehensive as as_comprehensive
     from medfake_pacs.report.recognise import is_own_report as is_own_report
+    from medfake_pacs.report.review import Review as Review
+    from medfake_pacs.report.review import build_review as build_review
     from medfake_pacs.report.settings import ReportSettings as ReportSettings
 
 _HOMES = {
     "build_report": "build",
+    "build_review": "review",
+    "Review": "review",
     "as_comprehensive": "comprehensive",
     "is_own_report": "recognise",
     "ReportSettings": "settings",

@@ -39,6 +39,13 @@ class ImageReference(NamedTuple):
     frames: tuple[int, ...] = ()
 
 
+class CompositeReference(NamedTuple):
+    """The value of a COMPOSITE item."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
 class Polyline(NamedTuple):
     """The value of an SCOORD item: (column, row) points; 0,0 is the outer corner of the top left pixel."""
 
@@ -51,7 +58,13 @@ class Uid(str):
     __slots__ = ()
 
 
-Value = str | Uid | Concept | Quantity | Template | ImageReference | Polyline
+class PersonName(str):
+    """The value of a PNAME item."""
+
+    __slots__ = ()
+
+
+Value = str | Uid | PersonName | Concept | Quantity | Template | ImageReference | CompositeReference | Polyline
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,16 @@ def uidref(relationship: str, name: Concept, uid: str) -> Item:
     return Item(relationship, name, Uid(uid))
 
 
+def person(relationship: str, name: Concept, value: str) -> Item:
+    """PNAME: the name of a person."""
+    return Item(relationship, name, PersonName(value))
+
+
+def composite(relationship: str, name: Concept, sop_class_uid: str, sop_instance_uid: str) -> Item:
+    """COMPOSITE: a reference to an object that is no image."""
+    return Item(relationship, name, CompositeReference(sop_class_uid, sop_instance_uid))
+
+
 def number(name: Concept, value: float, unit: Concept) -> Item:
     """NUM: a measurement."""
     return Item(CONTAINS, name, Quantity(value, unit))
@@ -103,7 +126,7 @@ def polyline(name: Concept, points: Sequence[tuple[float, float]], source: Item)
 
 def texts(item: Item) -> Iterator[str]:
     """Yield every free text of the tree, to choose a character set by."""
-    if type(item.value) is str:
-        yield item.value
+    if type(item.value) in (str, PersonName):
+        yield str(item.value)
     for child in item.children:
         yield from texts(child)

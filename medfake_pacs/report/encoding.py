@@ -9,7 +9,16 @@ import struct
 from collections.abc import Iterable
 
 from medfake_pacs.report import charset
-from medfake_pacs.report.content import ImageReference, Item, Polyline, Quantity, Template, Uid
+from medfake_pacs.report.content import (
+    CompositeReference,
+    ImageReference,
+    Item,
+    PersonName,
+    Polyline,
+    Quantity,
+    Template,
+    Uid,
+)
 from medfake_pacs.report.scheme import Concept
 
 _LONG_LENGTH_VRS = frozenset({b"SQ", b"UT"})
@@ -66,6 +75,8 @@ class TreeEncoder:
                 return b"", b"CONTAINER", _element(0x0040, 0xA050, b"CS", b"SEPARATE") + _template(identifier), b""
             case Uid() as uid:
                 return b"", b"UIDREF", _uid(0x0040, 0xA124, uid), b""
+            case PersonName() as person:
+                return b"", b"PNAME", _element(0x0040, 0xA123, b"PN", charset.encode(person, self._terms)), b""
             case str() as text:
                 return b"", b"TEXT", _element(0x0040, 0xA160, b"UT", charset.encode(text, self._terms)), b""
             case Concept() as concept:
@@ -76,6 +87,9 @@ class TreeEncoder:
                 return b"", b"NUM", _sequence(0x0040, 0xA300, [measured]), b""
             case ImageReference() as reference:
                 return _sequence(0x0008, 0x1199, [_reference(reference)]), b"IMAGE", b"", b""
+            case CompositeReference(sop_class_uid, sop_instance_uid):
+                item_value = _uid(0x0008, 0x1150, sop_class_uid) + _uid(0x0008, 0x1155, sop_instance_uid)
+                return _sequence(0x0008, 0x1199, [item_value]), b"COMPOSITE", b"", b""
             case Polyline(points):
                 flat = [coordinate for point in points for coordinate in point]
                 data = _element(0x0070, 0x0022, b"FL", struct.pack(f"<{len(flat)}f", *flat))

@@ -57,6 +57,16 @@ LABELS = {
     VerdictLabel.NOT_ASSESSED: _private("NOT-ASSESSED", "not assessed"),
 }
 
+# What a person says of a report: its own group, so that nobody takes it for an assessment by the node.
+OPINION = _private("OPINION", "Opinion on the assessment")
+REVIEWED_ASSESSMENT = _private("REVIEWED-VERDICT", "Assessment that was reviewed")
+REVIEWED_REPORT = _private("REVIEWED-REPORT", "Report that was reviewed")
+OPINIONS = {
+    "agree": _private("AGREE", "agrees with the assessment"),
+    "disagree": _private("DISAGREE", "disagrees with the assessment"),
+    "comment": _private("COMMENT-ONLY", "comments on the assessment"),
+}
+
 BETWEEN_THRESHOLDS = _private("BETWEEN", "between the thresholds for real and fake")
 NOT_ROUTED = _private("NOT-ROUTED", "no model is configured for this kind of image")
 OUTSIDE_DOMAIN = _private("OUTSIDE-DOMAIN", "outside what the model was made for")

@@ -47,7 +47,7 @@ def measurement_report(verdict: Verdict, settings: ReportSettings, device_uid: s
     items = [
         content.code(content.HAS_CONCEPT_MOD, LANGUAGE, Concept(settings.language, "RFC5646", "English")),
         *_device_observer(settings, device_uid),
-        content.code(content.HAS_CONCEPT_MOD, PROCEDURE_REPORTED, _procedure(verdict)),
+        content.code(content.HAS_CONCEPT_MOD, PROCEDURE_REPORTED, procedure(verdict)),
         *_image_library(verdict),
         content.container(content.CONTAINS, IMAGING_MEASUREMENTS, groups.build()),
     ]
@@ -71,7 +71,7 @@ def _device_observer(settings: ReportSettings, device_uid: str) -> Iterator[Item
             yield content.text(content.HAS_OBS_CONTEXT, name, cleaned)
 
 
-def _procedure(verdict: Verdict) -> Concept:
+def procedure(verdict: Verdict) -> Concept:
     """Return the most specific procedure that all series are part of."""
     found = {_PROCEDURES.get(series.modality, IMAGING_PROCEDURE) for series in verdict.series}
     return found.pop() if len(found) == 1 else IMAGING_PROCEDURE

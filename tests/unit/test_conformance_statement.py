@@ -35,9 +35,9 @@ def test_the_private_coding_scheme_is_described() -> None:
     assert scheme.SCHEME_DESIGNATOR in STATEMENT
     assert scheme.SCHEME_UID in STATEMENT
     concepts = [each for each in vars(scheme).values() if isinstance(each, scheme.Concept)]
-    concepts += [scheme.LABELS[label] for label in VerdictLabel]
+    concepts += [*(scheme.LABELS[label] for label in VerdictLabel), *scheme.OPINIONS.values()]
     names = _rows_after("Coding scheme **99MEDFAKE**")
-    values = _rows_after("| IMAGES-FAKE |")
+    values = _rows_after("| REVIEWED-REPORT |")
     listed = {row[0]: row[1].removesuffix(" (the finding)") for row in (*names, *values)}
     assert listed == {concept.value: concept.meaning for concept in concepts}
     used = {word for row in names for word in re.findall(r"\b[A-Z]{3,}(?:-[A-Z]+)?\b", row[2])}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from medfake_pacs.console import viewing
+from medfake_pacs.console import study_views
 from medfake_pacs.console.queries.images import StoredImage, calibration, frame_score, marks, stored_image
 from medfake_pacs.console.rendering import answers
 from medfake_pacs.console.rendering.pictures import Marks
@@ -20,7 +20,7 @@ Reader = Annotated[Identity, requires(Permission.STUDIES_READ)]
 def _viewed(services: Using, identity: Reader, instance_id: int) -> StoredImage:
     """Find the image that a request names, and log that somebody looks at it."""
     image = stored_image(services, instance_id)
-    viewing.picture_viewed(services, identity, image.study_instance_uid)
+    study_views.picture_viewed(services, identity, image.study_instance_uid)
     return image
 
 

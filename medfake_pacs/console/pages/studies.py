@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from medfake_pacs.console import viewing
+from medfake_pacs.console import study_views
 from medfake_pacs.console.queries import study_images
 from medfake_pacs.console.queries.reviews import MAX_COMMENT_CHARACTERS
 from medfake_pacs.console.queries.study import StudyFacts, find_study, progress_of
@@ -59,7 +59,7 @@ def show(
     """Show a study."""
     choice = Choice(series=series, image=image, frame=frame, all_images=images == "all")
     study = find_study(services, study_instance_uid)
-    viewing.study_viewed(services, identity, study_instance_uid)
+    study_views.study_viewed(services, identity, study_instance_uid)
     return render(request, services, study, choice, ReviewForm())
 
 
@@ -79,7 +79,7 @@ def show_progress(
 def download_report(services: Using, identity: Reader, study_instance_uid: str, report_uid: str) -> Response:
     """Give out one of the study's reports as it was sent."""
     report = report_file(services, study_instance_uid, report_uid)
-    viewing.report_exported(services, identity, study_instance_uid, report_uid)
+    study_views.report_exported(services, identity, study_instance_uid, report_uid)
     headers = {"Content-Disposition": f'attachment; filename="{report.sop_instance_uid}.dcm"'}
     return Response(report.content, media_type="application/dicom", headers=headers)
 
