@@ -114,9 +114,11 @@ def _configured(folder: Path, extra: str, *, receivers: int = 1) -> tuple[int, l
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = folder / "medfake.toml"
+    # A node that is measured must not open a console on a fixed port.
+    console = "" if "[console]" in extra else "[console]\nenabled = false\n"
     configuration.write_text(
         f'[node]\nae_title = "{NODE_AE_TITLE}"\nport = {port}\nreceivers = {receivers}\n'
-        f"[association]\nmax_pdu_bytes = {PDU_BYTES}\n[spool]\nmin_free_bytes = 100_000_000\n"
+        f"[association]\nmax_pdu_bytes = {PDU_BYTES}\n[spool]\nmin_free_bytes = 100_000_000\n{console}"
         f'[[peers]]\nae_title = "{SENDER_AE_TITLE}"\nhosts = ["127.0.0.1"]\n{extra}',
         encoding="utf-8",
     )
