@@ -37,7 +37,10 @@ class ConsoleServer:
 
     def anonymous(self) -> httpx.Client:
         """Return a client that isn't signed in; it doesn't follow redirects."""
-        client = httpx.Client(base_url=self.url, timeout=30)
+        # As a browser does with what it sends from a page of this console.
+        client = httpx.Client(
+            base_url=self.url, timeout=30, headers={"Origin": self.settings.console.public_url or self.url}
+        )
         self._clients.append(client)
         return client
 

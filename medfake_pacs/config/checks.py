@@ -1,6 +1,7 @@
 """Mistakes that only show when sections are read together, or with the filesystem."""
 
 import difflib
+import importlib.util
 from collections import Counter
 from collections.abc import Iterable
 
@@ -23,6 +24,7 @@ def cross_check(settings: Settings) -> list[Problem]:
         *_peers(settings),
         *_notifications(settings),
         *_secret_files(settings),
+        *_extras(settings),
     ]
 
 
@@ -84,6 +86,13 @@ def _notifications(settings: Settings) -> Iterable[Problem]:
     for i, item in enumerate(settings.notifications, 1):
         if item.kind == "email" and settings.smtp is None:
             yield Problem(f"notifications[{i}].kind", "'email'", "no server takes e-mail", "add an [smtp] section")
+
+
+def _extras(settings: Settings) -> Iterable[Problem]:
+    missing = [name for name in ("authlib", "httpx2", "joserfc") if importlib.util.find_spec(name) is None]
+    if settings.console.oidc and missing:
+        reason = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        yield Problem("console.oidc", repr(settings.console.oidc.issuer), reason, "pip install 'medfake-pacs[oidc]'")
 
 
 def _secret_files(settings: Settings) -> Iterable[Problem]:

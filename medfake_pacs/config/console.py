@@ -1,5 +1,6 @@
 """What a configuration may say of the web console, of signing in, and of notifications."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,16 @@ def _check_mail_address(value: str) -> str:
     return value
 
 
+def _check_proxy(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        # A name would never match: connections have addresses.
+        raise ValueError("this is no address or network; write 10.1.2.3 or 10.1.2.0/24") from None
+    return value
+
+
+ProxyAddress = Annotated[str, AfterValidator(_check_proxy)]
 HttpUrl = Annotated[str, AfterValidator(_check_http_url)]
 WebhookUrl = Annotated[str, AfterValidator(_check_webhook_url)]
 MailAddress = Annotated[str, AfterValidator(_check_mail_address)]
@@ -64,7 +75,7 @@ class ConsoleSettings(Section):
     public_url: HttpUrl | None = None
     certificate: Path | None = None
     key: Path | None = None
-    trusted_proxies: tuple[Host, ...] = ()
+    trusted_proxies: tuple[ProxyAddress, ...] = ()
     registration: Literal["closed", "invitation", "open"] = "invitation"
     session_idle_s: Seconds = 3600.0
     session_max_s: Seconds = 43_200.0

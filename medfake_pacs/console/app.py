@@ -9,8 +9,10 @@ from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from medfake_pacs import __version__
-from medfake_pacs.console import failures
-from medfake_pacs.console.guards import BodyLimit, OriginCheck, SecurityHeaders
+from medfake_pacs.console import failures, openapi
+from medfake_pacs.console.guards import BodyLimit, LastResort, OriginCheck, SecurityHeaders
+from medfake_pacs.console.input_guard import InputGuard
+from medfake_pacs.console.methods import AllowedMethods, Methods
 from medfake_pacs.console.services import Services
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -32,6 +34,7 @@ PAGES = (
     "node",
     "deliveries",
     "rule_tester",
+    "notifications",
     "api_reference",
 )
 API = ("studies", "images", "reviews", "log", "node", "deliveries", "models", "notifications")
@@ -49,26 +52,32 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(
         title="medfake_pacs",
         version=__version__,
-        description="Verdicts on images, series and studies, the log, the node. Errors are problem+json (RFC 9457).",
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     app.state.services = services
     for name in PAGES:
         app.include_router(_router("pages", name), include_in_schema=False)
     for name in API:
-        app.include_router(_router("api", name), prefix="/api")
+        app.include_router(_router("api", name), prefix="/api", tags=[name])
     for name in OPERATIONS:
         app.include_router(_router("operations", name), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     failures.install(app)
+    openapi.install(app, services.settings.console.public_url)
+    app.state.allowed_methods = allowed = AllowedMethods(app)
     # The last one added sees a request first.
-    app.add_middleware(OriginCheck, own_url=services.settings.console.url)
-    app.add_middleware(BodyLimit, upload_bytes=services.settings.console.max_upload_bytes)
-    app.add_middleware(SecurityHeaders, https=services.settings.console.is_https)
+    app.add_middleware(InputGuard)
+    console = services.settings.console
+    app.add_middleware(LastResort)
+    app.add_middleware(OriginCheck, own_url=console.url, only_own_url=console.public_url is not None)
+    app.add_middleware(BodyLimit, upload_bytes=console.max_upload_bytes)
+    app.add_middleware(Methods, allowed=allowed)
+    app.add_middleware(SecurityHeaders, https=console.is_https)
     return app
 
 

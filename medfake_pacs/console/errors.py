@@ -27,9 +27,11 @@ class NotAllowedError(RequestError):
     status = 403
     title = "Your account may not do this"
 
-    def __init__(self, permission: Permission | None = None, text: str = "") -> None:
+    def __init__(
+        self, permission: Permission | None = None, text: str = "", remedy: str = "An administrator can give it."
+    ) -> None:
         meaning = f"It needs the right to {PERMISSION_MEANINGS[permission]} ({permission})." if permission else text
-        super().__init__(f"{meaning} An administrator can give it.")
+        super().__init__(f"{meaning} {remedy}")
 
 
 class PasswordChangeNeededError(RequestError):

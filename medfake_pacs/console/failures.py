@@ -35,6 +35,12 @@ async def respond(error: RequestError, scope: Scope, receive: Receive, send: Sen
     await _response(request, error.status, error.title, str(error))(scope, receive, send)
 
 
+async def respond_to_anything(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that broke, and log why."""
+    response = await _on_anything(Request(scope, receive), error)
+    await response(scope, receive, send)
+
+
 async def _on_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     if isinstance(error, NotSignedInError) and not _is_api(request):
@@ -73,9 +79,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
     detail = str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        phrase, detail = "There is no such page here", "The address may be mistyped, or what it named is gone."
+        thing = "call" if _is_api(request) else "page"
+        phrase, detail = f"There is no such {thing} here", "The address may be mistyped, or what it named is gone."
     response = _response(request, error.status_code, phrase, detail)
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(request.app.state.allowed_methods.at(request.scope["path"]))
     return response
 
 
@@ -97,7 +106,8 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_anything(request: Request, error: Exception) -> Response:
-    """Answer what nobody foresaw: the web's one broad boundary."""
+    if not hasattr(request.state, "identity"):
+        request.state.identity = None
     incident = _log_incident(request, error)
     text = f"That is our fault, not yours. Nothing was lost; the console's log has the reason as {incident}."
     return _response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke", text)

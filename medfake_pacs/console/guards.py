@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medfake_pacs.console.errors import NotAllowedError, RequestError, TooLargeError
-from medfake_pacs.console.failures import respond
+from medfake_pacs.console.errors import NotAllowedError, TooLargeError
+from medfake_pacs.console.failures import respond, respond_to_anything
 
 # No inline script or style, nothing from another host, no frame: what a peer sends can't become code.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -33,6 +34,7 @@ _FIXED_HEADERS = (
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     ("X-Frame-Options", "DENY"),
 )
+_RELOAD = "Go to the page again and repeat it there."
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _BODY_BYTES = 1_048_576
 # What the form around an upload may add to its files.
@@ -115,30 +117,65 @@ class BodyLimit:
 class OriginCheck:
     """Refuses what another site makes a signed-in browser send (CSRF), by Sec-Fetch-Site or else Origin.
 
-    Cookies are SameSite=Lax besides. The REST API takes no cookie, so that it needs no check.
+    Cookies are SameSite=Lax besides. The REST API takes no cookie, so that it needs no check. With
+    ``only_own_url`` the Host header says nothing of which origin is our own.
     """
 
-    def __init__(self, app: ASGIApp, *, own_url: str) -> None:
+    def __init__(self, app: ASGIApp, *, own_url: str, only_own_url: bool = False) -> None:
         self._app = app
-        self._own_host = urlsplit(own_url).netloc
+        self._own_origin = _origin(own_url)
+        self._by_host_header = not only_own_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS and not scope["path"].startswith("/api/"):
-            error = self._objection(Headers(scope=scope))
-            if error:
-                await respond(error, scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        harmless = scope["type"] != "http" or scope["method"] in _SAFE_METHODS or scope["path"].startswith("/api/")
+        if harmless or self._is_own(Headers(scope=scope), scope.get("scheme", "http")):
+            await self._app(scope, receive, send)
+            return
+        error = NotAllowedError(text="This request came from another site.", remedy=_RELOAD)
+        await respond(error, scope, receive, send)
 
-    def _objection(self, headers: Headers) -> RequestError | None:
-        site = headers.get("sec-fetch-site")
-        origin = headers.get("origin")
+    def _is_own(self, headers: Headers, scheme: str) -> bool:
+        site, origin, host = headers.get("sec-fetch-site"), headers.get("origin"), headers.get("host")
         if site is not None:
-            own = site in {"same-origin", "none"}
-        elif origin is not None:
-            own = urlsplit(origin).netloc in {headers.get("host", ""), self._own_host}
-        else:
-            # No browser of this decade; and without a cookie that a browser sent there is nothing to abuse.
-            own = True
-        return None if own else NotAllowedError(text="This request came from another site.")
+            # Not same-site: another service under the same domain is another site here.
+            return site in {"same-origin", "none"}
+        if origin is not None:
+            named = {_origin(f"{scheme}://{host}")} if host and self._by_host_header else set()
+            return _origin(origin) in {self._own_origin, *named}
+        return "medfake-session=" not in headers.get("cookie", "")
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of an address as browsers write an origin (RFC 6454 6.2): no default port."""
+    parts = urlsplit(url.lower())
+    default = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(default)}" if parts.scheme else "null"
+
+
+class LastResort:
+    """Answers what nobody foresaw, within reach of the security headers: the web's one broad boundary."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except ClientDisconnect:
+            # Whoever asked is gone.
+            return
+        except TooLargeError:
+            raise
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            await respond_to_anything(error, scope, receive, send)

@@ -1,7 +1,9 @@
 """The console's process: uvicorn around the application, until SIGTERM or SIGINT."""
 
+import ipaddress
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from medfake_pacs.workflows.context import Decoders, pixel_limits
 
 NO_ADMINISTRATOR = "no administrator yet: medfake-pacs user add NAME --role administrator"
 _STOP_TIMEOUT_S = 10
+_IPV4 = 4
 _log = logging.getLogger(__name__)
 
 
@@ -47,13 +50,20 @@ def make_server(services: Services) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=bool(console.trusted_proxies),
-        forwarded_allow_ips=list(console.trusted_proxies),
+        forwarded_allow_ips=_as_seen(console.trusted_proxies),
         ssl_certfile=console.certificate,
         ssl_keyfile=console.key,
         timeout_graceful_shutdown=_STOP_TIMEOUT_S,
         lifespan="on",
     )
     return uvicorn.Server(config)
+
+
+def _as_seen(addresses: Sequence[str]) -> list[str]:
+    """Return the trusted addresses as a socket may show them: IPv4 also mapped into IPv6, for a listener on ``::``."""
+    networks = [ipaddress.ip_network(address) for address in addresses]
+    mapped = [f"::ffff:{net.network_address}/{96 + net.prefixlen}" for net in networks if net.version == _IPV4]
+    return [*map(str, networks), *mapped]
 
 
 def run(settings: Settings, config_path: Path) -> int:

@@ -100,7 +100,8 @@ def _refuse(services: Services, tried: _Try) -> Outcome:
         wait_s = tried.attempt.then_wait_s
         if wait_s > 0:
             log_change(connection, actor, "sign-in-throttled", outcome="failure", wait_s=round(wait_s))
-            return Outcome(status=401, message=f"{WRONG} {wait_text(wait_s, tried.now)}", retry_after_s=math.ceil(wait_s))
+            text = f"{WRONG} {wait_text(wait_s, tried.now)}"
+            return Outcome(status=401, message=text, retry_after_s=math.ceil(wait_s))
     return Outcome(status=401, message=WRONG)
 
 
