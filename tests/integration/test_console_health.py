@@ -79,7 +79,7 @@ def test_a_database_that_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_whole_node_is_ready_and_says_where_its_console_is(make_node: Callable[..., NodeProcess]) -> None:
-    node = make_node(console=True).start()
+    node = make_node(console=True, routes="").start()
 
     def ready() -> bool:
         with socket.create_connection(("127.0.0.1", node.console_port), timeout=5) as connection:
@@ -98,7 +98,7 @@ def test_a_whole_node_is_ready_and_says_where_its_console_is(make_node: Callable
 def test_a_taken_port_keeps_only_the_console_back(make_node: Callable[..., NodeProcess]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        node = make_node(extra=f"[console]\nport = {port}\n").start()
+        node = make_node(extra=f"[console]\nport = {port}\n", routes="").start()
         said = "the console can't listen"
         wait_for(lambda: any(line["event"] == said for line in node.log_lines()), 60, "the console to complain")
         line = next(line for line in node.log_lines() if line["event"] == said)
