@@ -51,7 +51,7 @@ def report_revision(context: Context, study_instance_uid: str, revision: int) ->
             settings=report_settings(context),
             now=datetime.fromtimestamp(found.completed_at, UTC),
             predecessor=predecessor,
-            output_dir=_output_dir(context),
+            output_dir=output_dir(context),
         )
         crashpoints.reach("worker.report-written")
     _record_report(context, verdict, rows[0], report, destinations or [])
@@ -59,7 +59,7 @@ def report_revision(context: Context, study_instance_uid: str, revision: int) ->
     return [item.name for item in destinations or []]
 
 
-def _output_dir(context: Context) -> Path:
+def output_dir(context: Context) -> Path:
     """Return a folder of this node's own: another that does the same step must not write the same file."""
     name = hashlib.sha256(context.settings.node_id.encode()).hexdigest()[:8]
     folder = context.settings.reports_dir / name

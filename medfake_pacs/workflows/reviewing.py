@@ -1,7 +1,167 @@
-"""Turn the reviews that radiologists recorded into reports, and queue their deliveries."""
+"""Turn the reviews that radiologists recorded into reports, and queue their deliveries; each step may run again."""
 
+import logging
+import time
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from medfake_pacs import audit, crashpoints
+from medfake_pacs.database import reading, transaction
+from medfake_pacs.database.console_tables import reviews
+from medfake_pacs.database.tables import deliveries, instances, reports, revisions
+from medfake_pacs.delivery import enqueue
+from medfake_pacs.entities import AuditEvent, Report
+from medfake_pacs.errors import ReportError
+from medfake_pacs.report import Review, build_review
+from medfake_pacs.workflows.assessment import recorded_verdict
 from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.reporting import output_dir, report_of, report_settings
+
+_AT_A_TIME = 50
+_log = logging.getLogger(__name__)
 
 
 def report_reviews(context: Context) -> None:
-    """Write the report of every recorded review and queue it for its destinations; the step may run again."""
+    """Write the report of every recorded review and queue it for the destinations of the report that it is about.
+
+    A review of a verdict that isn't reported yet waits for that; one of a verdict that is reported to nobody has no
+    report. One that can't be written doesn't keep the others waiting, and is tried again.
+    """
+    for row in _recorded(context):
+        try:
+            _report(context, row)
+        except (ReportError, OSError) as error:
+            reason = str(error) if isinstance(error, ReportError) else type(error).__name__
+            _log.error("a review can't be reported", extra={"review_id": row.review_id, "reason": reason})
+
+
+def _recorded(context: Context) -> Sequence[sa.Row[tuple[object, ...]]]:
+    """Return the reviews whose revision's own report is made, or decided against, the oldest first."""
+    assessed = sa.and_(
+        revisions.c.study_instance_uid == reviews.c.study_instance_uid,
+        revisions.c.revision == reviews.c.revision,
+        revisions.c.state == "assessed",
+    )
+    query = (
+        sa.select(reviews)
+        .join(revisions, assessed)
+        .where(reviews.c.state == "recorded")
+        .order_by(reviews.c.review_id)
+        .limit(_AT_A_TIME)
+    )
+    with reading(context.engine) as connection:
+        return connection.execute(query).all()
+
+
+def _report(context: Context, row: sa.Row[tuple[object, ...]]) -> None:
+    with reading(context.engine) as connection:
+        reviewed = _reviewed_report(context, connection, row)
+        destinations = _destinations(connection, reviewed) if reviewed else []
+        number = _number(connection, row)
+    report = None
+    if reviewed is not None:
+        report = _build(context, row, reviewed, number)
+        crashpoints.reach("worker.review-written")
+    _record(context, row, report, reviewed, destinations)
+    crashpoints.reach("worker.review-recorded")
+
+
+def _reviewed_report(context: Context, connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Report | None:
+    """Return the report of the verdict that a review is about; None if there is none."""
+    query = sa.select(reports).where(
+        reports.c.study_instance_uid == row.study_instance_uid,
+        reports.c.kind == "verdict",
+        reports.c.revision == row.revision,
+    )
+    found = connection.execute(query).one_or_none()
+    return report_of(context, found) if found else None
+
+
+def _destinations(connection: sa.Connection, reviewed: Report) -> list[str]:
+    query = sa.select(deliveries.c.destination).where(deliveries.c.report_uid == reviewed.sop_instance_uid)
+    return sorted(connection.execute(query).scalars())
+
+
+def _number(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> int:
+    """Return the review's number within its study: reviews are never deleted, so that it never changes."""
+    query = sa.select(sa.func.count()).where(
+        reviews.c.study_instance_uid == row.study_instance_uid, reviews.c.review_id <= row.review_id
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _build(context: Context, row: sa.Row[tuple[object, ...]], reviewed: Report, number: int) -> Report:
+    verdict = recorded_verdict(context, row.study_instance_uid, row.revision)
+    if verdict is None:
+        raise ReportError(f"revision {row.revision} of study {row.study_instance_uid} has no verdict")
+    review = Review(
+        number=number,
+        reviewer=row.display_name or row.user_name,
+        opinion=row.opinion,
+        comment=row.comment,
+        created_at=row.created_at,
+        verdict=verdict,
+        reviewed=reviewed,
+    )
+    return build_review(review, report_settings(context), output_dir(context))
+
+
+def _record(
+    context: Context,
+    row: sa.Row[tuple[object, ...]],
+    report: Report | None,
+    reviewed: Report | None,
+    destinations: Sequence[str],
+) -> None:
+    """Record the report, its deliveries and the log's event with the review's new state, unless another has."""
+    now = time.time()
+    mine = (reviews.c.review_id == row.review_id, reviews.c.state == "recorded")
+    done = {"state": "reported", "report_uid": report.sop_instance_uid if report else None}
+    with transaction(context.engine) as connection:
+        if connection.execute(sa.update(reviews).where(*mine).values(done)).rowcount != 1:
+            return
+        if report is None or reviewed is None:
+            return
+        connection.execute(
+            sa.insert(reports).values(
+                sop_instance_uid=report.sop_instance_uid,
+                sop_class_uid=report.sop_class_uid,
+                study_instance_uid=report.study_instance_uid,
+                kind="review",
+                revision=report.revision,
+                path=str(report.path.relative_to(context.settings.spool_dir)),
+                sha256=report.sha256,
+                created_at=now,
+            )
+        )
+        enqueue(connection, report, destinations, now)
+        audit.append(connection, _event(connection, row, report, reviewed, destinations))
+
+
+def _event(
+    connection: sa.Connection,
+    row: sa.Row[tuple[object, ...]],
+    report: Report,
+    reviewed: Report,
+    destinations: Sequence[str],
+) -> AuditEvent:
+    query = sa.select(instances.c.patient_id, instances.c.accession_number)
+    query = query.where(instances.c.study_instance_uid == row.study_instance_uid).limit(1)
+    first = connection.execute(query).first()
+    return AuditEvent(
+        kind="report-created",
+        study_instance_uid=row.study_instance_uid,
+        sop_instance_uid=report.sop_instance_uid,
+        patient_id=first.patient_id if first else "",
+        accession_number=first.accession_number if first else "",
+        payload={
+            "review_id": row.review_id,
+            "number": report.revision,
+            "revision": row.revision,
+            "opinion": row.opinion,
+            "reviewed_report": reviewed.sop_instance_uid,
+            "sha256": report.sha256,
+            "destinations": list(destinations),
+        },
+    )
