@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 _WIDTH, _HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 28
 _BAR_STEP, _BAR_THICKNESS = 28, 16
-_LABEL_WIDTH, _VALUE_WIDTH = 200, 84
-_LABEL_LENGTH = 28
+_NARROW, _LABEL_WIDTH, _VALUE_WIDTH = 360, 130, 60
+_LABEL_LENGTH = 20
 _TICKS = 4
 _LABELS_ACROSS = 8
 # The shape that fills a colour, so that two of them differ without it: drawn over the colour, 8 by 8 px.
@@ -79,7 +79,7 @@ def bars(about: About, items: Sequence[Bar]) -> Markup:
     """Return a horizontal bar for each item, with its name before and its value behind it."""
     height = _BAR_STEP * max(1, len(items)) + 8
     longest = max((item.value for item in items), default=0) or 1
-    room = _WIDTH - _LABEL_WIDTH - _VALUE_WIDTH
+    room = _NARROW - _LABEL_WIDTH - _VALUE_WIDTH
     parts = list(_patterns(about.name, [(item.colour, item.shape) for item in items]))
     for at, item in enumerate(items):
         y = 4 + at * _BAR_STEP + (_BAR_STEP - _BAR_THICKNESS) / 2
@@ -91,7 +91,7 @@ def bars(about: About, items: Sequence[Bar]) -> Markup:
             box = (_LABEL_WIDTH, y, width, _BAR_THICKNESS)
             parts.append(_rectangle(about.name, item.colour, item.shape, box, f"{item.label} {item.value:g}"))
         parts.append(_text(_LABEL_WIDTH + width + 8, middle, f"{item.value:,g}", "start"))
-    return _svg(about, height, parts)
+    return _svg(about, height, parts, width=_NARROW, kind="chart chart-narrow")
 
 
 def histograms(about: About, edges: Sequence[float], filled: Series, outline: Series) -> Markup:
@@ -195,10 +195,10 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _svg(about: About, height: int, parts: Sequence[str]) -> Markup:
+def _svg(about: About, height: int, parts: Sequence[str], *, width: int = _WIDTH, kind: str = "chart") -> Markup:
     name, title, description = escape(about.name), escape(about.title), escape(about.description)
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" '
+        f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" '
         f'aria-labelledby="{name}-title" aria-describedby="{name}-desc">'
         f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{description}</desc>'
         f"{''.join(parts)}</svg>"
