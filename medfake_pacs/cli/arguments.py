@@ -20,6 +20,7 @@ def parser(version: str) -> argparse.ArgumentParser:
     _classify(commands)
     _route_test(commands)
     _models(commands)
+    _user(commands)
     _log_and_queue(commands)
     return top
 
@@ -93,6 +94,38 @@ def _models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     command.add_argument("action", choices=("list", "verify"))
     _with_config(command)
     command.set_defaults(run=_later("models", "models"))
+
+
+def _user(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    group = _command(commands, "user", "make, list and change accounts of the console")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    texts = {
+        "add": "make an account that can sign in at once, such as the first administrator",
+        "list": "show every account",
+        "approve": "let an account in that somebody registered",
+        "roles": "give an account exactly these roles",
+        "disable": "shut an account out; its sessions and tokens end",
+        "enable": "let a disabled account in again",
+        "passwd": "give an account another password",
+    }
+    for name, text in texts.items():
+        action = _command(actions, name, text)
+        if name != "list":
+            action.add_argument("name", metavar="NAME")
+        if name in {"add", "approve"}:
+            role_help = "viewer, radiologist, auditor or administrator; may be repeated"
+            action.add_argument("--role", action="append", default=[], metavar="ROLE", help=role_help)
+        if name in {"add", "passwd"}:
+            password_help = "read the password from this file's first line, - for standard input (default: ask for it)"
+            action.add_argument("--password-file", type=Path, metavar="FILE", help=password_help)
+        _with_config(action)
+        action.set_defaults(run=_later("users", "show" if name == "list" else name))
+    actions.choices["add"].add_argument("--display-name", default="", metavar="TEXT", help="as others see it")
+    actions.choices["add"].add_argument("--email", default="", metavar="ADDRESS")
+    actions.choices["list"].add_argument("--format", choices=("table", "json"), default="table")
+    actions.choices["roles"].add_argument("roles", nargs="*", metavar="ROLE", help="none: no rights at all")
+    must_help = "they must choose one of their own when they sign in"
+    actions.choices["passwd"].add_argument("--must-change", action="store_true", help=must_help)
 
 
 def _log_and_queue(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
