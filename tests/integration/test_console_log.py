@@ -25,7 +25,7 @@ from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent
 from tests.audit_log import tamper
 from tests.console_support import ConsoleServer, console_settings, running_console
-from tests.support import wait_for
+from tests.support import REPOSITORY, wait_for
 
 MODEL = "ab" * 32
 DAY_S = 86_400.0
@@ -257,3 +257,7 @@ def _recipe(text: str) -> list[str]:
     command = [sys.executable, "-c", CHECK_EXPORT]
     lines = subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout.decode().splitlines()
     return [line.split()[0] for line in lines]
+
+
+def test_the_documentation_holds_the_recipe_that_works() -> None:
+    assert f"```python\n{CHECK_EXPORT}```" in (REPOSITORY / "deploy/docs/operations.md").read_text()
