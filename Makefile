@@ -3,19 +3,21 @@
 # PYTHON    the interpreter that makes .venv (3.11 or newer)
 # PIP_ARGS  more arguments for pip, such as an index that has the CPU build of torch
 # CONFIG    the configuration that `make serve` starts with
-# ARGS      more arguments for demo, test and bench
+# ARGS      more arguments for demo, test, bench and screenshots
+# SCREENSHOTS  the folder that `make screenshots` fills
 
 PYTHON ?= python3
 PIP_ARGS ?=
 CONFIG ?= config/medfake.toml
 ARGS ?=
+SCREENSHOTS ?= screenshots
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -c config/constraints.txt $(PIP_ARGS)
 METADATA := pyproject.toml setup.cfg config/constraints.txt
 PYTEST := $(BIN)/python -m pytest $(ARGS)
 
-.PHONY: help venv demo serve test lint format bench train clean distclean
+.PHONY: help venv demo serve test lint format bench screenshots train clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +26,7 @@ help:
 	@echo 'make test    set up, run all tests'
 	@echo 'make lint    check style'
 	@echo 'make bench   measure the node beside other software; needs DCMTK and Orthanc'
+	@echo 'make screenshots  picture the pages of the console into $(SCREENSHOTS); needs Chromium and Orthanc'
 	@echo 'make train   train a small model on data made on the spot'
 	@echo 'make clean   remove what these made, but for .venv and the state of the node'
 
@@ -64,11 +67,14 @@ format: .venv/installed-test
 bench: .venv/installed-test
 	$(BIN)/python -m tests.performance $(ARGS)
 
+screenshots: .venv/installed-test
+	$(BIN)/python -m tests.browser.screenshots $(ARGS) $(SCREENSHOTS)
+
 train: .venv/installed-training
 	$(BIN)/python -m training train --config training/configs/quick.toml --data . --budget-minutes 4
 
 clean:
-	rm -rf demo-state demo-output bench-results runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo-state demo-output bench-results screenshots runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean

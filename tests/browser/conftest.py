@@ -1,15 +1,19 @@
 """Fixtures of the tests that drive Chromium against a whole node."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests import material
 from tests.browser.chromium import launch, sign_in
+from tests.browser.images import Images, make_images
 from tests.browser.system import Account, System, running_system
 from tests.browser.watching import Watch
 from tests.integration.conftest import model_cache
+from tests.support import wait_for
 
 __all__ = ["model_cache"]
 TIMEOUT_MS = 30_000
@@ -39,6 +43,31 @@ def system(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Itera
     """Yield a node that runs, with an Orthanc as its archive."""
     with running_system(tmp_path_factory.mktemp("browser"), model_cache) as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """Return files to upload."""
+    return make_images(tmp_path_factory.mktemp("images") / "made")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """Studies that came by C-STORE and have their verdicts: Study Instance UIDs."""
+
+    ct: str
+    knee: str
+
+
+@pytest.fixture(scope="package")
+def sent(system: System, tmp_path_factory: pytest.TempPathFactory) -> Sent:
+    """Send a CT series and a radiograph with DCMTK's storescu, and wait until their reports are in the archive."""
+    series, radiograph = material.ct_series(3, source=material.CT_512), material.radiograph()
+    system.storescu(*material.save([*series, radiograph], tmp_path_factory.mktemp("sent")))
+    studies = Sent(ct=series[0].StudyInstanceUID, knee=radiograph.StudyInstanceUID)
+    for study in (studies.ct, studies.knee):
+        wait_for(lambda uid=study: list(system.orthanc.reports_of(uid)), 90, "the report in the archive")
+    return studies
 
 
 @pytest.fixture

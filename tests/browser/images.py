@@ -1,4 +1,4 @@
-"""Images to check: real ones that Python packages ship, and copies of them that the forge has just manipulated."""
+"""Images to check: a real CT slice and knee radiograph of the shared data, and copies that the forge manipulates."""
 
 import warnings
 from dataclasses import dataclass
@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from medfake_pacs.demo.forgery import manipulated_copy, with_pixels
 from tests import material
+from tests.support import need_data
 
-# A part of the leg that shows a joint: (top, left, side) in pixels.
-_JOINT = (1350, 600, 400)
+_LUNG = "ct/tcga-luad/TCGA-60-2695/ID_0002_AGE_0074_CONTRAST_1_CT.dcm"
+_KNEE = "xray_knee/chen2018-oai-kl/KL0/labeled_KL0_image536.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +34,15 @@ def make_images(folder: Path) -> Images:
     folder.mkdir(parents=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the packages' files are there because they are odd
-        lung = _named(material.shipped(material.CT_512), "CT^Lung")
-        knee = _named(_part(material.shipped(material.RADIOGRAPH), _JOINT), "XR^Knee")
+        lung = _named(dcmread(need_data("ct").parent / _LUNG), "CT^Lung")
+        knee_png = need_data("xray_knee").parent / _KNEE
+        knee = _named(_as_dicom(knee_png), "XR^Knee")
         paths = {
             "lung_real": _saved(lung, folder / "lung-real.dcm"),
             "lung_fake": _saved(manipulated_copy(lung, "inpaint", 1), folder / "lung-fake.dcm"),
             "knee_real": _saved(knee, folder / "knee-real.dcm"),
             "knee_fake": _saved(manipulated_copy(knee, "nodule", 2), folder / "knee-fake.dcm"),
-            "knee_png": _as_png(knee, folder / "knee.png"),
+            "knee_png": knee_png,
         }
     return Images(**paths)
 
@@ -53,19 +56,15 @@ def _named(dataset: Dataset, name: str) -> Dataset:
     return dataset
 
 
-def _part(dataset: Dataset, place: tuple[int, int, int]) -> Dataset:
-    top, left, side = place
-    pixels = np.ascontiguousarray(dataset.pixel_array[top : top + side, left : left + side])
-    return with_pixels(dataset, pixels, "A part of the image")
+def _as_dicom(path: Path) -> Dataset:
+    """Return a radiograph with the pixels of a PNG file."""
+    dataset = material.shipped(material.RADIOGRAPH)
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.WindowCenter, dataset.WindowWidth = 128, 256
+    with Image.open(path) as picture:
+        return with_pixels(dataset, np.asarray(picture.convert("L"), dtype=np.uint16), "From a PNG file")
 
 
 def _saved(dataset: Dataset, path: Path) -> Path:
     dataset.save_as(path, enforce_file_format=True)
-    return path
-
-
-def _as_png(dataset: Dataset, path: Path) -> Path:
-    values = dataset.pixel_array.astype(np.float32)
-    values = (values - values.min()) / max(float(np.ptp(values)), 1.0)
-    Image.fromarray((values * 255).astype(np.uint8)).save(path)
     return path

@@ -13,7 +13,6 @@ from medfake_pacs.console.security import passwords
 from medfake_pacs.console.security.permissions import Role
 from medfake_pacs.database import open_engine, transaction
 from medfake_pacs.database.console_tables import users
-from tests.browser.images import Images, make_images
 from tests.node import NodeProcess
 from tests.orthanc import OrthancPeer
 from tests.support import free_port, need_tool
@@ -73,7 +72,6 @@ class System:
     node: NodeProcess
     orthanc: OrthancPeer
     far_port: int
-    images: Images
     _accounts: dict[str, Account] = field(default_factory=dict)
 
     @property
@@ -131,7 +129,7 @@ def running_system(folder: Path, cache: Path) -> Iterator[System]:
     node = make_node(folder / "node", orthanc=orthanc, far_port=far_port, cache=cache)
     try:
         node.start()
-        yield System(node=node, orthanc=orthanc, far_port=far_port, images=make_images(folder / "images"))
+        yield System(node=node, orthanc=orthanc, far_port=far_port)
     finally:
         node.kill()
         orthanc.stop()

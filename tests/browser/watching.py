@@ -37,7 +37,7 @@ class Watch:
 
     def _on_console(self, message: ConsoleMessage) -> None:
         # An answer of 400 and more is judged where it arrives.
-        if message.type in {"error", "warning"} and not message.text.startswith(_AN_ANSWER):
+        if message.type == "error" and not message.text.startswith(_AN_ANSWER):
             self.faults.append(f"{message.type} at {message.location.get('url', '')}: {message.text}")
 
     def _on_error(self, error: Error) -> None:
