@@ -13,7 +13,7 @@ import highdicom
 import pytest
 from pydicom import dcmread
 
-from medfake_pacs.report import as_comprehensive
+from medfake_pacs.report import ReportSettings, Review, as_comprehensive, build_review
 from tests import report_cases
 from tests.support import need_tool
 
@@ -25,6 +25,7 @@ _PIXELMED = (
 _CASES = (
     "xray", "ct_series", "mixed", "partly_undecodable", "not_assessed", "without_type_2",
     "latin_1", "japanese", "japanese_katakana", "utf_8", "comprehensive",
+    "review", "review_japanese", "review_comprehensive",
 )  # fmt: skip
 
 
@@ -41,16 +42,32 @@ def _case(name: str, folder: Path) -> report_cases.Case:
         "japanese_katakana": lambda: report_cases.named_in("chrH32"),
         "utf_8": lambda: report_cases.named_in("chrX1"),
         "comprehensive": report_cases.ct_series,
+        "review": report_cases.ct_series,
+        "review_japanese": lambda: report_cases.named_in("chrH32"),
+        "review_comprehensive": report_cases.xray,
     }
     return made[name]()
 
 
 def _report(name: str, folder: Path) -> Path:
-    path = _case(name, folder / "sources").report(folder).path
-    if name == "comprehensive":
+    case = _case(name, folder / "sources")
+    report = case.report(folder)
+    if name.startswith("review"):
+        review = Review(
+            number=1,
+            reviewer="Dr. Renée Weber",
+            opinion="disagree",
+            comment="Motion artefact.\nNothing was put in: 漢.",
+            created_at=1_770_000_000.0,
+            verdict=case.verdict,
+            reviewed=report,
+        )
+        report = build_review(review, ReportSettings(), folder / "review")
+    if name.endswith("comprehensive"):
         path = folder / "comprehensive.dcm"
-        as_comprehensive(next(folder.glob("2.25.*.dcm"))).save_as(path)
-    return path
+        as_comprehensive(report.path).save_as(path)
+        return path
+    return report.path
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +83,7 @@ def _run(*command: str | Path) -> tuple[int, str]:
 @pytest.mark.parametrize("name", _CASES)
 def test_dciodvfy_finds_no_error(reports: Mapping[str, Path], name: str) -> None:
     code, output = _run(need_tool("/usr/bin/dciodvfy"), reports[name])
-    expected = "ComprehensiveSR" if name == "comprehensive" else "Comprehensive3DSR"
+    expected = "ComprehensiveSR" if name.endswith("comprehensive") else "Comprehensive3DSR"
     assert expected in output, output
     assert not [line for line in output.splitlines() if line.startswith("Error")], output
     assert code == 0, output
@@ -97,7 +114,11 @@ def test_dsrdump_reads_the_whole_tree(reports: Mapping[str, Path], name: str) ->
     # DCMTK knows a few character sets only, and says so.
     assert not [line for line in complaints if "Set" not in line], output
     assert 'CONTAINER:(,,"Imaging Measurement Report")' in output
-    assert 'CODE:(,,"Image authenticity assessment")=' in output
+    if name.startswith("review"):
+        assert 'PNAME:(,,"Person Observer Name")="Dr. Renée Weber"' in output
+        assert 'COMPOSITE:(,,"Report that was reviewed")=' in output
+    else:
+        assert 'CODE:(,,"Image authenticity assessment")=' in output
 
 
 @pytest.mark.parametrize("name", _CASES)
@@ -108,6 +129,9 @@ def test_highdicom_reads_the_groups_and_regions(reports: Mapping[str, Path], nam
     regions = document.content.get_planar_roi_measurement_groups()
     expected = {"ct_series": 1, "mixed": 1, "comprehensive": 1}
     assert len(regions) == expected.get(name, 0)
+    if name.startswith("review"):
+        assert [group.tracking_identifier for group in groups] == ["Review 1"]
+        return
     assert len(groups) >= 2  # the study's and a series'
     assert {group.tracking_identifier for group in groups} >= {"Study"}
 
