@@ -141,7 +141,7 @@ class NodeCollector:
 
 def _work(connection: sa.Connection) -> Iterator[Metric]:
     """Yield how much is in work. What is done is in ``medfake_events_total``: nothing counts a whole table."""
-    arriving = sa.select(studies.c.opened_at).where(studies.c.opened_at > 0)
+    arriving = sa.select(studies.c.opened_at).where(studies.c.opened_at.is_not(None))
     assessing = sa.select(revisions.c.state).where(revisions.c.state == "completed")
     yield _states(connection, "medfake_studies", {"arriving": arriving, "assessing": assessing})
     yield _states(connection, "medfake_instances", _by_state(instances.c.state, ("received", "queued")))

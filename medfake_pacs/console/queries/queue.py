@@ -65,8 +65,7 @@ def dead_letters(connection: sa.Connection, destinations: Iterable[str], limit: 
 
 
 def _arriving(connection: sa.Connection, max_wait_s: float, limit: int) -> Queue:
-    # Above zero rather than not NULL: SQLite uses the index for a range only.
-    waiting = studies.c.opened_at > 0
+    waiting = studies.c.opened_at.is_not(None)
     oldest = connection.execute(sa.select(sa.func.min(studies.c.opened_at)).where(waiting)).scalar_one()
     return Queue(
         name="arriving",

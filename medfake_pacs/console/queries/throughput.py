@@ -9,8 +9,8 @@ from medfake_pacs.console.queries.facts import Fact, first_seq_since
 from medfake_pacs.database.tables import audit_events, instances
 
 _WINDOWS_S = (60.0, 600.0, 3600.0)
-# Beyond so many objects only the newest are counted.
-_OBJECTS = 200_000
+# Only so many of the newest are counted.
+_MOST = 50_000
 
 
 class Throughput(Fact):
@@ -25,38 +25,48 @@ class Throughput(Fact):
 
 def throughput(connection: sa.Connection, now: float) -> list[Throughput]:
     """Return the averages over the last minute, ten minutes and hour."""
-    return [_over(connection, now, window_s) for window_s in _WINDOWS_S]
+    received = _received(connection, now)
+    scored = _scored(connection, now)
+    return [
+        Throughput(
+            window_s=window_s,
+            objects_per_minute=objects * 60.0 / window_s,
+            bytes_per_minute=size * 60.0 / window_s,
+            images_scored_per_minute=images * 60.0 / window_s,
+            at_least=objects >= _MOST or images >= _MOST,
+        )
+        for window_s, (objects, size), images in zip(_WINDOWS_S, received, scored, strict=True)
+    ]
 
 
-def _over(connection: sa.Connection, now: float, window_s: float) -> Throughput:
-    newest = connection.execute(sa.select(sa.func.max(instances.c.instance_id))).scalar_one() or 0
-    first = max(_first_instance_since(connection, now - window_s, newest), newest - _OBJECTS)
-    query = sa.select(sa.func.count(), sa.func.sum(instances.c.size_bytes)).where(
-        instances.c.instance_id >= first, instances.c.received_at >= now - window_s
-    )
-    objects, size = connection.execute(query).one()
-    events = audit_events.c
-    scored = sa.select(events.seq).where(
-        events.kind == "image-scored", events.seq >= first_seq_since(connection, now - window_s)
-    )
-    images = connection.execute(sa.select(sa.func.count()).select_from(scored.limit(_OBJECTS).subquery())).scalar_one()
-    minutes = window_s / 60.0
-    return Throughput(
-        window_s=window_s,
-        objects_per_minute=objects / minutes,
-        bytes_per_minute=float(size or 0) / minutes,
-        images_scored_per_minute=images / minutes,
-        at_least=first == newest - _OBJECTS or images >= _OBJECTS,
-    )
+def _received(connection: sa.Connection, now: float) -> list[tuple[int, float]]:
+    """Return the number and the bytes of the images that came in each window."""
+    newest = int(connection.execute(sa.select(sa.func.max(instances.c.instance_id))).scalar_one() or 0)
+    first = _first_instance_since(connection, now - max(_WINDOWS_S), newest)
+    columns = []
+    for window_s in _WINDOWS_S:
+        inside = instances.c.received_at >= now - window_s
+        columns += [sa.func.sum(sa.case((inside, 1), else_=0)), sa.func.sum(sa.case((inside, instances.c.size_bytes)))]
+    found = connection.execute(sa.select(*columns).where(instances.c.instance_id >= first)).one()
+    return [(int(found[i] or 0), float(found[i + 1] or 0)) for i in range(0, len(found), 2)]
+
+
+def _scored(connection: sa.Connection, now: float) -> list[int]:
+    """Return the number of images that were scored in each window."""
+    firsts = [first_seq_since(connection, now - window_s) for window_s in _WINDOWS_S]
+    mine = sa.select(audit_events.c.seq).where(audit_events.c.kind == "image-scored", audit_events.c.seq >= min(firsts))
+    seq = mine.order_by(audit_events.c.seq.desc()).limit(_MOST).subquery().c.seq
+    found = connection.execute(sa.select(*(sa.func.sum(sa.case((seq >= first, 1), else_=0)) for first in firsts))).one()
+    return [int(number or 0) for number in found]
 
 
 def _first_instance_since(connection: sa.Connection, moment: float, newest: int) -> int:
-    """Return the number of about the first instance since ``moment``.
+    """Return the number of about the first instance since ``moment``, of the newest that are counted.
 
     Numbers grow with time, so that halving finds it by a few rows; there is no index by time, which every
     object received would have to pay for.
     """
-    low, high = 1, newest + 1
+    low, high = max(1, newest - _MOST + 1), newest + 1
     while low < high:
         middle = (low + high) // 2
         query = sa.select(instances.c.received_at).where(instances.c.instance_id >= middle)
