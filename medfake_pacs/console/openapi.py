@@ -129,6 +129,8 @@ def _complete(operation: dict[str, Any], context: RouteContext, method: str) -> 
     route = context.original_route
     assert isinstance(route, APIRoute)
     summary, text = _docstring(route.endpoint.__doc__ or "")
+    if route.summary:
+        summary, text = route.summary.rstrip("."), f"{summary}.\n\n{text}".strip()
     requirement = _requirement(route.dependant)
     scopes: list[str] = []
     if requirement and requirement.permission:

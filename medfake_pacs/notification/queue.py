@@ -8,6 +8,7 @@ turn at it first, so that two of them never wait for each other's rows crosswise
 import random as random_module
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -115,14 +116,7 @@ def record(
     row = connection.execute(sa.select(notifications).where(mine).with_for_update()).one_or_none()
     if row is None or row.state != WAITING or row.attempts != number:
         return ""
-    if outcome.succeeded:
-        state, next_attempt_at = SENT, now
-    elif now - row.queued_at >= retry.give_up_after_s:
-        state, next_attempt_at = DEAD, now
-    else:
-        delay_s = next_attempt(number - row.attempts_before, retry, random)
-        state = WAITING
-        next_attempt_at = now + max(delay_s, min(outcome.retry_after_s, retry.max_delay_s))
+    state, next_attempt_at = _outcome(row, outcome, retry, now, random)
     values = {
         "state": state,
         "next_attempt_at": next_attempt_at,
@@ -144,6 +138,18 @@ def record(
     if state == DEAD:
         audit.append(connection, _event(connection, "notification-dead", row, facts), occurred_at=now)
     return state
+
+
+def _outcome(
+    row: sa.Row[Any], outcome: Outcome, retry: RetrySettings, now: float, random: Callable[[], float]
+) -> tuple[str, float]:
+    """Return the new state and when to try again."""
+    if outcome.succeeded:
+        return SENT, now
+    if now - row.queued_at >= retry.give_up_after_s:
+        return DEAD, now
+    delay_s = next_attempt(row.attempts - row.attempts_before, retry, random)
+    return WAITING, now + max(delay_s, min(outcome.retry_after_s, retry.max_delay_s))
 
 
 def retry(
@@ -204,9 +210,7 @@ def _hold_others(connection: sa.Connection, item: DueNotification, now: float, u
     )
 
 
-def _event(
-    connection: sa.Connection, kind: str, row: sa.Row[tuple[object, ...]], facts: dict[str, object]
-) -> AuditEvent:
+def _event(connection: sa.Connection, kind: str, row: sa.Row[Any], facts: dict[str, object]) -> AuditEvent:
     """Build an event about a notification, with the patient and the order so that auditors find it by them."""
     query = sa.select(studies.c.patient_id, studies.c.accession_number)
     study = connection.execute(query.where(studies.c.study_instance_uid == row.study_instance_uid)).first()

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from medfake_pacs.console.acting import retry_deliveries
 from medfake_pacs.console.errors import ConflictError, NotFoundError
+from medfake_pacs.console.openapi import problems
 from medfake_pacs.console.queries.facts import Fact
 from medfake_pacs.console.queries.outgoing import PAGE_ROWS, Conditions, Cursor, delivery_page
 from medfake_pacs.console.security.identity import Identity, requires
@@ -97,7 +98,7 @@ def delivery(services: Using, _identity: Reader, delivery_id: DeliveryId) -> Del
     return DeliveryDetail(**_state(row).model_dump(), history=tuple(map(_attempt, row.history)))
 
 
-@router.post("/deliveries/{delivery_id}/retry", summary="Send a delivery again")
+@router.post("/deliveries/{delivery_id}/retry", summary="Send a delivery again", responses=problems(409))
 def retry(services: Using, identity: Administrator, delivery_id: DeliveryId) -> Retried:
     """Have a waiting or dead delivery tried at once; the log keeps who asked for it."""
     done = retry_deliveries(services, identity, [delivery_id])

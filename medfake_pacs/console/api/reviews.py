@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from medfake_pacs.console.openapi import problems
 from medfake_pacs.console.queries.reviews import MAX_COMMENT_CHARACTERS, checked, record_review
 from medfake_pacs.console.queries.study import require_study
 from medfake_pacs.console.queries.study_history import ReviewLine, reviews_of
@@ -57,7 +58,7 @@ def list_reviews(
     return Reviews(reviews=[_review(study_instance_uid, line) for line in reviews_of(services, study_instance_uid)])
 
 
-@router.post(_PATH, status_code=201)
+@router.post(_PATH, status_code=201, responses=problems(409))
 def add_review(
     services: Using,
     identity: Annotated[Identity, requires(Permission.REVIEWS_WRITE)],

@@ -9,6 +9,7 @@ from medfake_pacs.console.acting import echo_destination
 from medfake_pacs.console.queries.configuration import configuration_state
 from medfake_pacs.console.queries.models import ModelState, models_of
 from medfake_pacs.console.queries.node import node_state
+from medfake_pacs.console.queries.notifications import notification_section
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
@@ -28,7 +29,8 @@ def show(
     """Show every part of the node."""
     with reading(services.engine) as connection:
         node = node_state(connection, services.settings, models)
-    facts = {"node": node, "circuit_columns": CIRCUIT_COLUMNS}
+        notifications = notification_section(connection, services.settings)
+    facts = {"node": node, "circuit_columns": CIRCUIT_COLUMNS, "notifications": notifications}
     return services.templates.TemplateResponse(request, "node.html", facts)
 
 

@@ -34,7 +34,7 @@ def show(request: Request, services: Using, _identity: Reader, conditions: Condi
     filters = {"state": conditions.state, "target": conditions.target, "study": conditions.study}
     filters = {name: value for name, value in filters.items() if value}
     facts = {
-        "section": section,
+        "notifications": section,
         "columns": NOTIFICATION_COLUMNS,
         "rows": [(row, notification_cells(row)) for row in page.rows],
         "conditions": conditions,
