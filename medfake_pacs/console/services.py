@@ -12,6 +12,7 @@ from fastapi.templating import Jinja2Templates
 from medfake_pacs.config import Settings
 from medfake_pacs.console.remembered import Calibrations, Views
 from medfake_pacs.console.rendering.frames import FrameReader
+from medfake_pacs.console.security.refused_tokens import RefusedTokens
 from medfake_pacs.workflows.context import Decoders
 
 _HASHES_AT_ONCE = 4
@@ -29,6 +30,7 @@ class Services:
     templates: Jinja2Templates
     views: Views = field(default_factory=Views)
     calibrations: Calibrations = field(default_factory=Calibrations)
+    refused_tokens: RefusedTokens = field(default_factory=RefusedTokens)
     # Each argon2id hash takes 64 MiB while it is computed.
     hashing: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_HASHES_AT_ONCE))
 

@@ -1,15 +1,21 @@
 """What every call of the REST API shares: its document, its errors, its methods, what it refuses."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from medfake_pacs.console.openapi import operations
 from medfake_pacs.console.security.permissions import Role
+from medfake_pacs.console.security.refused_tokens import RefusedTokens
+from medfake_pacs.database import reading, transaction
+from medfake_pacs.database.console_tables import api_tokens
+from medfake_pacs.database.tables import audit_events
 from tests.console_support import ConsoleServer, console_settings, running_console
 
 EVERYONE = tuple(Role)
@@ -74,6 +80,27 @@ def test_every_call_refuses_strangers_and_a_token_without_scopes(console: Consol
         assert body["title"]
         if operation["security"][0]["token"]:
             _problem(weak.request(method, address), 403)
+
+
+def test_refused_tokens_are_in_the_log_but_few_of_them(tmp_path: Path) -> None:
+    with running_console(console_settings(tmp_path)) as console:
+        client = console.with_token(Role.VIEWER)
+        with transaction(console.engine) as connection:
+            connection.execute(sa.update(api_tokens).values(expires_at=time.time() - 1))
+        for _ in range(30):
+            _problem(client.get("/api/studies"), 401)
+        with reading(console.engine) as connection:
+            query = sa.select(audit_events.c.payload).where(audit_events.c.kind == "token-refused")
+            rows = [json.loads(text)["payload"] for text in connection.execute(query).scalars()]
+    assert [(row["reason"], row["host"]) for row in rows] == [("expired", "127.0.0.1")]
+    assert rows[0]["owner"].startswith("token-")
+
+
+def test_refusals_from_everywhere_are_bounded() -> None:
+    refused = RefusedTokens()
+    logged = [refused.to_log(f"10.0.0.{number}", 1000.0) for number in range(200)]
+    assert [count for count in logged if count is not None] == [0] * 10
+    assert refused.to_log("10.0.0.250", 1061.0) == 190
 
 
 @pytest.mark.parametrize("path", ["/api/nothing", "/api/", "/api/studies/1.2.3/nothing"])

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from medfake_pacs import audit
 from medfake_pacs.console.errors import InvalidInputError, NotFoundError
+from medfake_pacs.console.record import DicomEvent, record
 from medfake_pacs.console.security.actors import actor_of, log_change
 from medfake_pacs.console.security.known import Identity
 from medfake_pacs.console.security.permissions import Permission, parse_roles, permissions_of
@@ -16,6 +17,7 @@ from medfake_pacs.console.security.sessions import client_host, digest
 from medfake_pacs.console.services import Services
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.console_tables import api_tokens, users
+from medfake_pacs.entities import AuditEvent
 
 # Recognisable, so that a scanner for leaked secrets finds one.
 PREFIX = "mfp_"
@@ -36,16 +38,13 @@ def identity_of(services: Services, request: Request) -> Identity | None:
     query = (
         sa.select(api_tokens, users)
         .join(users, users.c.user_id == api_tokens.c.user_id)
-        .where(
-            api_tokens.c.token_sha256 == digest(secret),
-            api_tokens.c.revoked_at.is_(None),
-            api_tokens.c.expires_at > now,
-            users.c.state == "active",
-        )
+        .where(api_tokens.c.token_sha256 == digest(secret))
     )
     with reading(services.engine) as connection:
         row = connection.execute(query).mappings().first()
-    if row is None:
+    reason = _refusal(row, now)
+    if row is None or reason:
+        _log_refusal(services, request, row, reason, now)
         return None
     token_id = row[api_tokens.c.token_id]
     if (row[api_tokens.c.last_used_at] or 0.0) < now - _USED_EVERY_S:
@@ -63,6 +62,29 @@ def identity_of(services: Services, request: Request) -> Identity | None:
         host=client_host(request),
         token_id=token_id,
     )
+
+
+def _refusal(row: sa.RowMapping | None, now: float) -> str:
+    """Say why a token isn't taken; empty if it is."""
+    if row is None:
+        return "unknown"
+    if row[api_tokens.c.revoked_at] is not None:
+        return "revoked"
+    if row[api_tokens.c.expires_at] <= now:
+        return "expired"
+    return "" if row[users.c.state] == "active" else "the account isn't active"
+
+
+def _log_refusal(services: Services, request: Request, row: sa.RowMapping | None, reason: str, now: float) -> None:
+    """Put a refused token into the log, and whose it was; one for each host and minute (PS3.15 Security Alert)."""
+    host = client_host(request)
+    unlogged = services.refused_tokens.to_log(host, now)
+    if unlogged is None:
+        return
+    payload = {"host": host, "reason": reason, "refused_unlogged_before": unlogged}
+    if row is not None:
+        payload |= {"token_id": row[api_tokens.c.token_id], "owner": row[users.c.user_name]}
+    record(services, DicomEvent.SECURITY_ALERT, None, AuditEvent(kind="token-refused", payload=payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
