@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medfake_pacs.console.rendering import heatmap
+from medfake_pacs.console.rendering.frames import FrameReader, FrameSource
 from medfake_pacs.console.security.permissions import Role
 from tests import material
 from tests.console_studies import Studies, fake_from, studies_of
@@ -126,3 +128,38 @@ def test_images_are_for_those_who_may_see_studies(console: ConsoleServer, studie
     [number] = studies.receive(material.ct_series(1))
     assert console.anonymous().get(f"/images/{number}/{path}").status_code == 303
     assert console.signed_in().get(f"/images/{number}/{path}").status_code == 403
+
+
+def test_a_heat_map_lies_where_its_cells_are() -> None:
+    # Four by four cells of 32 pixels on a frame of 256 x 128: the right half was not covered.
+    cells = [[-20.0] * 4 for _ in range(4)]
+    cells[0][3] = 20.0
+    picture = heatmap.picture(cells, 1.0, 0.0, 256, 128)
+    alpha = np.asarray(picture)[..., 3]
+    assert picture.width == 2 * picture.height
+    row, column = np.unravel_index(int(alpha.argmax()), alpha.shape)
+    assert (row / picture.height, column / picture.width) == (
+        pytest.approx(1 / 8, abs=1 / 8),
+        pytest.approx(7 / 16, abs=1 / 16),
+    )
+    assert alpha[:, picture.width // 2 + 8 :].max() == 0
+    # A frame that is smaller than its last cells cuts them.
+    assert heatmap.picture(cells, 1.0, 0.0, 100, 70).size == (25, 18)
+    # Lightness rises with what the cells say, so that colours alone don't tell.
+    steps = np.asarray(heatmap.picture([[logit] for logit in range(-6, 7)], 1.0, 0.0, 32, 32 * 13))[..., :3]
+    lightness = steps.astype(float) @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness[:, 0]) >= -1).all()
+
+
+def test_frames_that_were_looked_at_are_remembered_up_to_a_bound(studies: Studies) -> None:
+    numbers = studies.receive(material.ct_series(3))
+    sources = [FrameSource(path=studies.path_of(number), digest=str(number)) for number in numbers]
+    frame_bytes = 128 * 128 * 2
+    reader = FrameReader(studies.context.decoders, kept_bytes=2 * frame_bytes)
+    first = reader.read(sources[0], 1)
+    assert reader.read(sources[0], 1) is first
+    reader.read(sources[1], 1)
+    reader.read(sources[2], 1)
+    assert reader.read(sources[0], 1) is not first
+    # What is larger than the bound is shown all the same.
+    assert FrameReader(studies.context.decoders, kept_bytes=10).read(sources[0], 1).values.shape == (128, 128)

@@ -13,7 +13,6 @@ from medfake_pacs.console.queries.study import StudyFacts, find_study, progress_
 from medfake_pacs.console.queries.study_evidence import evidence_of
 from medfake_pacs.console.queries.study_history import history_of, report_file
 from medfake_pacs.console.queries.study_images import SeriesLine, ShownSeries
-from medfake_pacs.console.rendering.heatmap import legend
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
@@ -109,7 +108,6 @@ def render(
         "completion": services.settings.completion,
         "form": form,
         "max_comment": MAX_COMMENT_CHARACTERS,
-        "legend": legend(),
     }
     return services.templates.TemplateResponse(request, "study.html", facts, status_code=status_code)
 

@@ -40,21 +40,16 @@ def picture(cells: Sequence[Sequence[float]], slope: float, intercept: float, co
     return Image.fromarray(_coloured(_smooth(probabilities.astype(np.float32), columns, rows)), "RGBA")
 
 
-def legend() -> tuple[tuple[float, str], ...]:
-    """Return (place from 0 to 1, colour as #rrggbb) for a scale beside the map."""
-    last = len(_COLOURS) - 1
-    return tuple((number / last, "#{:02x}{:02x}{:02x}".format(*colour)) for number, colour in enumerate(_COLOURS))
-
-
 def _smooth(probabilities: npt.NDArray[np.float32], columns: int, rows: int) -> npt.NDArray[np.float32]:
-    """Return the map enlarged and cut to the frame: the last cells may reach beyond its edges."""
+    """Return the map enlarged and cut to the frame: the last cells may reach beyond its edges, or not reach them."""
     down, across = probabilities.shape
     scale = min(float(_PX_FOR_A_CELL), _MAX_SIDE_PX / max(down, across))
     size = (max(1, round(across * scale)), max(1, round(down * scale)))
     enlarged = Image.fromarray(probabilities).resize(size, Image.Resampling.BICUBIC)
     width = max(1, round(columns / CELL_PX * scale))
     height = max(1, round(rows / CELL_PX * scale))
-    return np.clip(np.asarray(enlarged)[:height, :width], 0.0, 1.0)
+    covered = np.clip(np.asarray(enlarged)[:height, :width], 0.0, 1.0)
+    return np.pad(covered, ((0, height - covered.shape[0]), (0, width - covered.shape[1])))
 
 
 def _coloured(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
