@@ -13,7 +13,16 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from medfake_pacs import audit
 from medfake_pacs.database import reading
 from medfake_pacs.errors import MedfakeError
-from medfake_pacs.workflows import checking, completion, deliveries, housekeeping, notifying, reviewing, scoring
+from medfake_pacs.workflows import (
+    check_retention,
+    checking,
+    completion,
+    deliveries,
+    housekeeping,
+    notifying,
+    reviewing,
+    scoring,
+)
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.engine import Engine
 
@@ -149,6 +158,7 @@ class Clock:
     def keep_house(self) -> None:
         """Delete what has been kept for long enough."""
         housekeeping.expire(self._context, time.time())
+        check_retention.expire(self._context, time.time())
         self._engine.forget_finished(_WORKFLOW_RETENTION_S)
 
     def anchor(self) -> None:

@@ -159,18 +159,15 @@ class _Upload:
             except FileRefusedError as error:
                 if error.severe:
                     raise FileRefusedError(f"{file.name}: {error.reason}", error.status) from error
-                self._drop(file)
+                # It still counts: whatever comes out of an archive does.
+                file.path.unlink()
                 found.left_out.append(LeftOut(name=file.name, reason=error.reason, status=error.status))
         archive.path.unlink()
 
     def _take(self, file: StoredFile, found: _Found, seen: dict[str, str]) -> None:
         if file.sha256 in seen and file.size_bytes:
-            self._drop(file)
+            file.path.unlink()
             found.left_out.append(LeftOut(name=file.name, reason=f"the same file as {seen[file.sha256]}"))
             return
         found.images.append(kinds.examine(file, self._folder.limits))
         seen[file.sha256] = file.name
-
-    def _drop(self, file: StoredFile) -> None:
-        file.path.unlink(missing_ok=True)
-        self._folder.uncount(file)

@@ -54,8 +54,8 @@ class Image:
 
 
 def is_zip(path: Path) -> bool:
-    """Tell whether a file begins as a ZIP archive does."""
-    return _head(path).startswith(_ZIP_STARTS)
+    """Tell whether a file begins as a ZIP archive does, and isn't a DICOM object that only begins so."""
+    return _head(path).startswith(_ZIP_STARTS) and not is_part_10(path)
 
 
 def examine(file: StoredFile, limits: UploadLimits) -> Image:

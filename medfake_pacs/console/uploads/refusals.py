@@ -43,14 +43,18 @@ class LeftOut:
 
 
 class UploadRefusedError(InvalidInputError):
-    """Nothing of an upload is kept; ``files`` says of each file that is to blame why."""
+    """Nothing of an upload is kept; ``files`` says of each file that is to blame why.
 
-    def __init__(self, status: HTTPStatus, text: str, files: Sequence[LeftOut] = ()) -> None:
+    ``summary`` is the text where the files are listed beside it.
+    """
+
+    def __init__(self, status: HTTPStatus, text: str, files: Sequence[LeftOut] = (), *, summary: str = "") -> None:
         named = files[:_NAMED_FILES]
         super().__init__(text, {item.name: item.reason for item in named})
         self.status = int(status)
         self.title = _TITLES.get(status, RequestError.title)
         self.files = tuple(files)
+        self.summary = summary or text
 
 
 def refused(files: Sequence[LeftOut]) -> UploadRefusedError:
@@ -58,4 +62,5 @@ def refused(files: Sequence[LeftOut]) -> UploadRefusedError:
     status = min((item.status for item in files), key=_ORDER.index)
     shown = "; ".join(f"{item.name}: {item.reason}" for item in files[:_NAMED_FILES])
     more = f"; and {len(files) - _NAMED_FILES} more" if len(files) > _NAMED_FILES else ""
-    return UploadRefusedError(status, f"Nothing was kept of this upload. {shown}{more}.", files)
+    summary = "Nothing was kept of this upload."
+    return UploadRefusedError(status, f"{summary} {shown}{more}.", files, summary=summary)
