@@ -39,7 +39,7 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _BODY_BYTES = 1_048_576
 # What the form around an upload may add to its files.
 _FORM_BYTES = 65_536
-UPLOAD_PATHS = ("/checks", "/api/images", "/node/route-test", "/api/route-test")
+UPLOAD_PATHS = ("/checks", "/api/images", "/node/route-test")
 
 
 class SecurityHeaders:
@@ -84,10 +84,13 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in _SAFE_METHODS:
             await self._app(scope, receive, send)
             return
-        uploading = scope["path"] in self._upload_paths
+        headers = Headers(scope=scope)
+        # Only files go to the disk, and only once the account was looked at; other bodies are kept in memory.
+        is_form_data = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        uploading = is_form_data and scope["path"] in self._upload_paths
         limit = self._upload_bytes + _FORM_BYTES if uploading else _BODY_BYTES
         error = TooLargeError(f"A request here may have {limit:,} bytes at most.")
-        announced = Headers(scope=scope).get("content-length", "")
+        announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             await respond(error, scope, receive, send)
             return
