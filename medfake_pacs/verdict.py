@@ -109,7 +109,7 @@ def assess_series(images: Sequence[AssessedImage], profile: Profile | None, *, r
     findings = tuple(_finding(image, index, pooled, profile) for index, image in enumerate(ordered))
     probability = max(pooled.by_image.values(), default=None)
     scored = sum(finding.probability is not None for finding in findings)
-    label, reason = _series_label(findings, scored)
+    label, reason = _series_label(findings, scored, profile)
     return SeriesVerdict(
         series_instance_uid=ordered[0].attributes.series_instance_uid,
         modality=ordered[0].attributes.modality,
@@ -202,18 +202,37 @@ def _label_of(image: AssessedImage, probability: float | None, profile: Profile 
     if label is VerdictLabel.REAL and image.conflicting_pixels:
         return VerdictLabel.INDETERMINATE, image.conflict
     if label is VerdictLabel.INDETERMINATE:
-        return (
-            label,
-            f"probability {probability:.3f} lies between {profile.real_below:.3f} and {profile.fake_above:.3f}",
-        )
+        return label, _between([probability], profile)
     return label, ""
+
+
+def _between(probabilities: Sequence[float], profile: Profile) -> str:
+    """Say that these lie between the thresholds: the only one, or the lowest and the highest."""
+    thresholds = f"between {profile.real_below:.3f} and {profile.fake_above:.3f}"
+    lowest, highest = f"{min(probabilities):.3f}", f"{max(probabilities):.3f}"
+    if lowest == highest:
+        return f"probability {lowest} lies {thresholds}"
+    return f"probabilities from {lowest} to {highest} lie {thresholds}"
+
+
+def _deciding(findings: Sequence[ImageFinding], label: VerdictLabel, profile: Profile | None) -> list[str]:
+    """Return each reason once of the images that are what their series is."""
+    reasons, between = set(), []
+    for item in findings:
+        if item.label != label or not item.reason:
+            continue
+        if profile and item.probability is not None and item.reason == _between([item.probability], profile):
+            between.append(item.probability)
+        else:
+            reasons.add(item.reason)
+    return sorted(reasons | ({_between(between, profile)} if profile and between else set()))
 
 
 def _worst(labels: Sequence[VerdictLabel]) -> VerdictLabel:
     return max(labels, key=_SEVERITY.index)
 
 
-def _series_label(findings: Sequence[ImageFinding], scored: int) -> tuple[VerdictLabel, str]:
+def _series_label(findings: Sequence[ImageFinding], scored: int, profile: Profile | None) -> tuple[VerdictLabel, str]:
     """Return what a series is and why, from its images."""
     outside = [item for item in findings if item.label is VerdictLabel.INDETERMINATE and item.probability is None]
     missing = [item for item in findings if item.label is VerdictLabel.NOT_ASSESSED]
@@ -223,7 +242,7 @@ def _series_label(findings: Sequence[ImageFinding], scored: int) -> tuple[Verdic
         label = VerdictLabel.INDETERMINATE
     if label is VerdictLabel.REAL and (damaged or len(outside) > scored):
         label = VerdictLabel.INDETERMINATE
-    deciding = sorted({item.reason for item in findings if item.reason and item.label == label})
+    deciding = _deciding(findings, label, profile)
     notes = [
         f"{len(group)} of {len(findings)} images {what}: {'; '.join(sorted({item.reason for item in group}))}"
         for group, what in ((outside, "outside the model's domain"), (missing, "not assessed"))

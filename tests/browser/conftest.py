@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import material
 from tests.browser.chromium import launch, sign_in
-from tests.browser.images import Images, make_images
+from tests.browser.images import Images, copies, make_images
 from tests.browser.system import Account, System, running_system
 from tests.browser.watching import Watch
 from tests.integration.conftest import model_cache
@@ -17,6 +17,7 @@ from tests.support import wait_for
 
 __all__ = ["model_cache"]
 TIMEOUT_MS = 30_000
+expect.set_options(timeout=TIMEOUT_MS)
 OpenPage = Callable[..., Page]
 
 
@@ -60,9 +61,9 @@ class Sent:
 
 
 @pytest.fixture(scope="package")
-def sent(system: System, tmp_path_factory: pytest.TempPathFactory) -> Sent:
+def sent(system: System, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Sent:
     """Send a CT series and a radiograph with DCMTK's storescu, and wait until their reports are in the archive."""
-    series, radiograph = material.ct_series(3, source=material.CT_512), material.radiograph()
+    series, radiograph = copies(images.lung_real, 3), material.radiograph()
     system.storescu(*material.save([*series, radiograph], tmp_path_factory.mktemp("sent")))
     studies = Sent(ct=series[0].StudyInstanceUID, knee=radiograph.StudyInstanceUID)
     for study in (studies.ct, studies.knee):

@@ -1,5 +1,6 @@
 """Images to check: a real CT slice and knee radiograph of the shared data, and copies that the forge manipulates."""
 
+import copy
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,21 @@ def make_images(folder: Path) -> Images:
             "knee_png": knee_png,
         }
     return Images(**paths)
+
+
+def copies(path: Path, count: int) -> list[Dataset]:
+    """Return a series whose slices are the image at ``path``, each a little noisier in its own way."""
+    original = dcmread(path)
+    random = np.random.default_rng(0)
+    slices = []
+    for number in range(1, count + 1):
+        dataset = copy.deepcopy(original)
+        stored = original.pixel_array + random.integers(0, 2, original.pixel_array.shape, original.pixel_array.dtype)
+        dataset.set_pixel_data(stored, "MONOCHROME2", original.BitsStored)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.InstanceNumber, dataset.ImagePositionPatient = number, [0, 0, float(number)]
+        slices.append(dataset)
+    return slices
 
 
 def _named(dataset: Dataset, name: str) -> Dataset:

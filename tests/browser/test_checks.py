@@ -78,7 +78,7 @@ def test_a_png_that_is_dropped_on_the_page_is_checked(open_page: OpenPage, syste
     _expect_result(page)
 
 
-def test_several_files_are_one_check_and_none_enters_the_archive(
+def test_several_files_are_one_check_and_stay_out_of_the_archive(
     open_page: OpenPage, system: System, images: Images
 ) -> None:
     page = open_page(system.account("viewer", Role.VIEWER))
