@@ -15,7 +15,7 @@ from medfake_pacs.database import reading
 from medfake_pacs.database.tables import audit_events
 
 _ROWS_A_LOOK = 500
-_LOOKS_A_PAGE = 20
+_LOOKS_A_PAGE = 10
 _ROWS_PER_FETCH = 1000
 # By how much the clocks of those who write may differ for a page to find every row of a span of time.
 _CLOCK_TOLERANCE = timedelta(hours=1)
@@ -44,7 +44,7 @@ def page(
 ) -> AuditPage:
     """Return the first ``size`` rows that meet every condition beyond the row ``after``.
 
-    At most ten thousand rows are looked at. A span of time is found by the log's order: a row is missed whose
+    At most five thousand rows are looked at. A span of time is found by the log's order: a row is missed whose
     writer's clock was off by more than an hour (``query`` misses none).
     """
     plan = make_plan(connection, conditions)

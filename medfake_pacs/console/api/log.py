@@ -92,7 +92,7 @@ class LogPage(BaseModel):
 
     rows: list[LogRow]
     next_cursor: str | None = Field(description="cursor of the next page; null at the end")
-    looked_at_enough: bool = Field(description="the page isn't full because ten thousand rows were looked at for it")
+    looked_at_enough: bool = Field(description="the page isn't full because five thousand rows were looked at for it")
 
 
 class LogCheckStatus(BaseModel):
