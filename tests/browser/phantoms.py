@@ -16,14 +16,14 @@ _KNEE = (640, 512)
 def chest_series(
     count: int, *, patient: str, name: str, accession: str, seed: int, nodules: Sequence[int] = ()
 ) -> list[Dataset]:
-    """Return a CT series from the apex downwards; the slices in ``nodules`` have a sharp-edged ball put into a lung."""
+    """Return a CT series from the apex downwards; in the slices ``nodules`` a ball is painted over a part of a lung."""
     rng = np.random.default_rng(seed)
     study, series = generate_uid(), generate_uid()
     datasets = []
     for number in range(count):
         values = _chest(number / max(count - 1, 1), rng)
         if number in nodules:
-            values = _with_ball(values, (270, 150), 9.0)
+            values = _with_ball(values, (262, 152), 9.0)
         dataset = _dataset("CT", CTImageStorage, patient, name, accession)
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
         dataset.StudyDescription, dataset.SeriesDescription = "Chest, low dose", "Axial 2.5 mm"
@@ -131,13 +131,17 @@ def _chest(depth: float, rng: np.random.Generator) -> Array:
         centre = (262 + 146 * np.cos(angle), 256 + 190 * np.sin(angle))
         put(_ellipse(grid, centre, (5.5, 19), angle), 470)
         put(_ellipse(grid, centre, (2.5, 14), angle), 180)
-    return gaussian_filter(values, 0.7) + 17 * _noise(values.shape, 0.75, rng)
+    return gaussian_filter(values, 0.8) + 38 * _noise(values.shape, 0.5, rng)
 
 
 def _with_ball(values: Array, centre: tuple[float, float], radius: float) -> Array:
     grid = _grid(values.shape)
-    mask = _soft(np.hypot(grid[0] - centre[0], grid[1] - centre[1]) - radius, 1.0)
-    return values * (1 - mask) + 55 * mask
+    distance = np.hypot(grid[0] - centre[0], grid[1] - centre[1])
+    # Around the ball it is too smooth, as where a generator has filled in.
+    around = _soft(distance - 5 * radius, 12.0)
+    values = values * (1 - around) + gaussian_filter(values, 2.2) * around
+    ball = _soft(distance - radius, 3.0)
+    return values * (1 - ball) + 55 * ball
 
 
 def _knee(rng: np.random.Generator) -> Array:
