@@ -131,15 +131,15 @@ def _chest(depth: float, rng: np.random.Generator) -> Array:
         centre = (262 + 146 * np.cos(angle), 256 + 190 * np.sin(angle))
         put(_ellipse(grid, centre, (5.5, 19), angle), 470)
         put(_ellipse(grid, centre, (2.5, 14), angle), 180)
-    return gaussian_filter(values, 0.8) + 38 * _noise(values.shape, 0.5, rng)
+    return gaussian_filter(values, 0.8) + 46 * _noise(values.shape, 0.5, rng)
 
 
 def _with_ball(values: Array, centre: tuple[float, float], radius: float) -> Array:
     grid = _grid(values.shape)
     distance = np.hypot(grid[0] - centre[0], grid[1] - centre[1])
     # Around the ball it is too smooth, as where a generator has filled in.
-    around = _soft(distance - 5 * radius, 12.0)
-    values = values * (1 - around) + gaussian_filter(values, 2.2) * around
+    around = _soft(distance - 6 * radius, 12.0)
+    values = values * (1 - around) + gaussian_filter(values, 3.0) * around
     ball = _soft(distance - radius, 3.0)
     return values * (1 - ball) + 55 * ball
 
