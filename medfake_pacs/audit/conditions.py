@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from medfake_pacs.audit.canonical import storable
 from medfake_pacs.audit.rows import AuditFilter, moment
 from medfake_pacs.entities import VerdictLabel
 from medfake_pacs.errors import AuditError
@@ -48,13 +49,14 @@ def read_condition(name: str, text: str) -> str:
     AuditError
         If it makes no sense; the text says what would.
     """
+    if len(text) > _MAX_LENGTH:
+        raise AuditError(f"longer than {_MAX_LENGTH} characters: the log holds no such value")
     if name == "verdict":
         return _verdict(text)
     if name in {"since", "until"}:
         return moment(text, end=name == "until")
-    if len(text) > _MAX_LENGTH:
-        raise AuditError(f"longer than {_MAX_LENGTH} characters: the log holds no such value")
-    return text
+    # As the log holds it: no NUL, no lone surrogate.
+    return storable(text)
 
 
 def read_limit(text: str) -> int:

@@ -3,7 +3,7 @@
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from medfake_pacs.audit.conditions import CONDITIONS
@@ -22,6 +22,7 @@ Using = Annotated[Services, Depends(services_of)]
 Auditor = Annotated[Identity, requires(Permission.LOG_READ)]
 Check = Annotated[LogCheck, Depends(log_check_of)]
 _PAGE = "log"
+_LARGEST_ID = 2**63 - 1
 _ROWS_A_PAGE = 50
 _VERDICTS = (("", "any"), *((label, label) for label in VerdictLabel))
 
@@ -51,7 +52,7 @@ def save(
 
 
 @router.post("/log/searches/{search_id}/delete")
-def forget(services: Using, identity: Auditor, search_id: int) -> Response:
+def forget(services: Using, identity: Auditor, search_id: Annotated[int, Path(ge=1, le=_LARGEST_ID)]) -> Response:
     """Delete a saved search."""
     with transaction(services.engine) as connection:
         saved_searches.forget(connection, identity.user_id, search_id)
