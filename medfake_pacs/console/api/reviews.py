@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
 
 from medfake_pacs.console.openapi import problems
@@ -15,6 +15,7 @@ from medfake_pacs.console.services import Services, services_of
 
 router = APIRouter(tags=["reviews"])
 Using = Annotated[Services, Depends(services_of)]
+StudyUid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$", examples=["1.2.840.113619.2.55.3.1"])]
 _PATH = "/studies/{study_instance_uid}/reviews"
 
 
@@ -51,7 +52,7 @@ class Reviews(BaseModel):
 
 @router.get(_PATH)
 def list_reviews(
-    services: Using, _identity: Annotated[Identity, requires(Permission.STUDIES_READ)], study_instance_uid: str
+    services: Using, _identity: Annotated[Identity, requires(Permission.STUDIES_READ)], study_instance_uid: StudyUid
 ) -> Reviews:
     """Return what was said of a study's verdicts."""
     require_study(services, study_instance_uid)
@@ -62,7 +63,7 @@ def list_reviews(
 def add_review(
     services: Using,
     identity: Annotated[Identity, requires(Permission.REVIEWS_WRITE)],
-    study_instance_uid: str,
+    study_instance_uid: StudyUid,
     new: NewReview,
 ) -> Review:
     """Record an opinion; a worker of the node makes a Structured Report of it that points to the verdict's."""
