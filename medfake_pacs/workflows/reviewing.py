@@ -18,6 +18,7 @@ from medfake_pacs.workflows.assessment import recorded_verdict
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.reporting import output_dir, report_of, report_settings
 
+KIND = "review"
 _AT_A_TIME = 50
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ def _record(
                 sop_instance_uid=report.sop_instance_uid,
                 sop_class_uid=report.sop_class_uid,
                 study_instance_uid=report.study_instance_uid,
-                kind="review",
+                kind=KIND,
                 revision=report.revision,
                 path=str(report.path.relative_to(context.settings.spool_dir)),
                 sha256=report.sha256,

@@ -76,8 +76,8 @@ def test_it_says_who_thinks_what_and_is_no_verdict_itself(tmp_path: Path) -> Non
     assert comment.startswith("Motion artefact.\nNothing was put in.\nOn revision 1: study assessed as fake.")
     assert (review.CompletionFlag, review.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
     assert (review.PatientName, review.PatientID) == (verdict.PatientName, verdict.PatientID)
-    # In the time zone that the images name, four hours before UTC.
-    assert (review.ContentDate, review.TimezoneOffsetFromUTC) == ("20260201", "-0400")
+    # In the time zone that the images name, five hours before UTC.
+    assert (review.ContentDate, review.TimezoneOffsetFromUTC) == ("20260201", "-0500")
 
 
 def test_the_same_review_gives_the_same_bytes_and_another_another_uid(tmp_path: Path) -> None:
