@@ -16,7 +16,7 @@ from medfake_pacs.cli import files
 from medfake_pacs.cli.heatmap import write_heatmap
 from medfake_pacs.config import Settings, find_configuration, load_settings
 from medfake_pacs.config.schema import NodeSettings
-from medfake_pacs.entities import ImageFinding, Score, SeriesVerdict, VerdictLabel
+from medfake_pacs.entities import FrameScore, ImageFinding, Score, SeriesVerdict, VerdictLabel
 from medfake_pacs.errors import ConfigurationError, PixelError
 from medfake_pacs.offline import FileImage, ModelChoice, choose_model, look_at
 from medfake_pacs.pixels import DecoderProcess
@@ -103,7 +103,7 @@ def _score(
         return replace(unscored, reason=f"{LOCALIZER}: not of a kind that is assessed")
     classifier = models.classifier(choice.model)
     try:
-        scored = []
+        scored: list[FrameScore] = []
         for frame in decoder.open(image.path)[1]:
             scored.extend(classifier.score_frames([frame]))
             if options.heatmap:

@@ -60,7 +60,7 @@ def show_check(
     check = check_of(services, identity, check_id)
     if check.state == "done":
         _log_view(services, identity, check)
-    facts = _check_facts(services, identity, check, image) | {"released": released}
+    facts = {**_check_facts(services, identity, check, image), "released": released}
     return services.templates.TemplateResponse(request, "checks_one.html", facts)
 
 
