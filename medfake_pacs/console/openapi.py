@@ -136,8 +136,8 @@ def _complete(operation: dict[str, Any], context: RouteContext, method: str) -> 
     if requirement and requirement.permission:
         scopes = [str(requirement.permission)]
         text += f"\n\nScope: `{requirement.permission}` ({PERMISSION_MEANINGS[requirement.permission]})."
-    operation["summary"] = summary
-    operation["description"] = text.strip()
+    operation["summary"] = summary.replace("`", "")
+    operation["description"] = text.strip().replace("``", "`")
     if requirement:
         operation["security"] = [{"token": scopes}]
     responses = operation["responses"]

@@ -13,6 +13,8 @@ from medfake_pacs.console.security.identity import SignedIn
 from medfake_pacs.console.services import Services, services_of
 
 router = APIRouter()
+# How many levels of what a call answers are listed.
+_DEPTH = 3
 Using = Annotated[Services, Depends(services_of)]
 
 
@@ -118,22 +120,36 @@ def _answer(document: Mapping[str, Any], response: Mapping[str, Any]) -> str:
 def _answer_fields(document: Mapping[str, Any], response: Mapping[str, Any]) -> Iterator[Parameter]:
     for content_type, content in response.get("content", {}).items():
         if content_type == "application/json":
-            yield from _fields(document, content.get("schema", {}), "")
+            yield from _fields(document, content.get("schema", {}), "", depth=_DEPTH)
 
 
-def _fields(document: Mapping[str, Any], schema: Mapping[str, Any], place: str) -> Iterator[Parameter]:
-    """Yield the fields of an object, or of the objects in a list."""
-    schema = _resolved(document, schema)
-    if schema.get("type") == "array":
-        schema = _resolved(document, schema.get("items", {}))
+def _fields(
+    document: Mapping[str, Any], schema: Mapping[str, Any], place: str, prefix: str = "", depth: int = 1
+) -> Iterator[Parameter]:
+    """Yield the fields of an object, or of the objects in a list, and ``depth - 1`` levels of what they hold."""
+    schema, listed = _object_in(document, schema)
     for name, item in schema.get("properties", {}).items():
+        full = f"{prefix}{'[].' if listed and prefix else '.' if prefix else ''}{name}"
         yield Parameter(
-            name=name,
+            name=full,
             place=place,
             kind=_kind(document, item),
             required=name in schema.get("required", ()),
             text=item.get("description", ""),
         )
+        if depth > 1:
+            yield from _fields(document, item, place, full, depth - 1)
+
+
+def _object_in(document: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """Return the object that a schema is, lists, or is unless it is null; and whether it is listed."""
+    schema = _resolved(document, schema)
+    if schema.get("type") == "array":
+        return _resolved(document, schema.get("items", {})), True
+    choices = [item for item in schema.get("anyOf", ()) if item.get("type") != "null"]
+    if len(choices) == 1:
+        return _object_in(document, choices[0])
+    return schema, False
 
 
 def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
