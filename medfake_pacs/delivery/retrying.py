@@ -58,4 +58,3 @@ def circuit(failed_at: Sequence[float], retry: RetrySettings, now: float) -> Cir
         fresh_probe_at=failed_at[0] + retry.first_delay_s,
         probe_at=probe_at,
     )
-
