@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,30 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.support import IN_CI, free_port, wait_for
+from tests.postgresql import programs, running_server
+from tests.support import IN_CI
 
 _POSTGRESQL_VARIABLE = "MEDFAKE_TEST_POSTGRESQL"
-
-
-def _postgresql_programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    return found[-1].parent if found else None
-
-
-def _answers(url: str) -> bool:
-    engine = sa.create_engine(url)
-    try:
-        with engine.connect():
-            return True
-    except sa.exc.OperationalError:
-        return False
-    finally:
-        engine.dispose()
-
-
-def _as_unprivileged(command: list[str]) -> list[str]:
-    """PostgreSQL refuses to run as root; its package brings an account for it."""
-    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else command
 
 
 @pytest.fixture(scope="session")
@@ -43,32 +22,16 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     if given:
         yield given.rstrip("/")
         return
-    programs = _postgresql_programs()
-    if programs is None:
+    binaries = programs()
+    if binaries is None:
         if IN_CI:
             pytest.fail("PostgreSQL is not installed: .ci/run installs it")
         pytest.skip("PostgreSQL is not installed")
     folder = Path("/tmp") / f"medfake-pg-{uuid.uuid4().hex[:12]}"
-    folder.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-    port = free_port()
-    data = str(folder / "data")
-    init = [str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "medfake", "-E", "UTF8", "--locale=C.UTF-8"]
-    subprocess.run(_as_unprivileged(init), check=True, capture_output=True, cwd="/")
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
-    options += ["-c", "max_connections=200"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            _as_unprivileged([str(programs / "postgres"), "-D", data, *options]), stdout=log, stderr=log, cwd="/"
-        )
-    url = f"postgresql+psycopg://medfake@127.0.0.1:{port}"
     try:
-        wait_for(lambda: _answers(f"{url}/postgres"), 30, "PostgreSQL to listen")
-        yield url
+        with running_server(folder, binaries) as url:
+            yield url
     finally:
-        server.terminate()
-        server.wait(timeout=30)
         shutil.rmtree(folder, ignore_errors=True)
 
 

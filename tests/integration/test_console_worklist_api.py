@@ -241,6 +241,7 @@ def test_the_report_is_what_was_written(console: ConsoleServer) -> None:
     answer = client.get(f"/api/studies/{STUDY}/report", params={"revision": 1})
     assert (answer.content, answer.headers["content-type"]) == (REPORT, "application/dicom")
     assert "attachment" in answer.headers["content-disposition"]
+    assert [event.sop_instance_uid for event in logged(console, "report-exported")] == ["1.2.3.99"]
     assert client.get(f"/api/studies/{STUDY}/report", params={"revision": 2}).status_code == 404
     assert client.get("/api/studies/1.9/report").status_code == 404
     (console.settings.spool_dir / "reports" / "r.dcm").unlink()

@@ -18,6 +18,7 @@ from medfake_pacs.console.queries.worklist_input import ALIASES, UID, UID_CHARAC
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
+from medfake_pacs.console.study_views import report_exported
 from medfake_pacs.console.viewing import log_study_view, log_worklist_search
 from medfake_pacs.database import reading
 
@@ -153,7 +154,7 @@ def get_report(
     studies_api.study_summary(services, study_instance_uid)
     uid = studies_api.verdict_report_uid(services, study_instance_uid, revision)
     report = report_file(services, study_instance_uid, uid)
-    _viewed(services, identity, study_instance_uid, "report")
+    report_exported(services, identity, study_instance_uid, uid)
     disposition = f'attachment; filename="{report.sop_instance_uid}.dcm"'
     return Response(report.content, media_type="application/dicom", headers={"Content-Disposition": disposition})
 
