@@ -39,7 +39,7 @@ def populate(system: System, browser: Browser, folder: Path) -> Shown:
     """Send drawn studies to the node, upload one, and wait for the verdicts."""
     ada = phantoms.chest_series(_SLICES, patient="P-1041", name="Phantom^Ada", accession="A-7001", seed=1)
     ben = phantoms.chest_series(
-        _SLICES, patient="P-1042", name="Phantom^Ben", accession="A-7002", seed=2, nodules=(6, 7, 8)
+        _SLICES, patient="P-1042", name="Phantom^Ben", accession="A-7002", seed=2, nodules=(5, 6, 7, 8)
     )
     cleo = phantoms.knee(patient="P-1043", name="Phantom^Cleo", accession="A-7003", seed=3)
     dora = manipulated_copy(
@@ -62,7 +62,7 @@ def populate(system: System, browser: Browser, folder: Path) -> Shown:
     account = system.account("dr-example", *EVERY_ROLE)
     system.account("m-viewer", EVERY_ROLE[0])
     system.account("k-auditor", EVERY_ROLE[2])
-    upload = phantoms.chest_series(3, patient="P-2001", name="Phantom^Gil", accession="", seed=7, nodules=(1,))
+    upload = phantoms.chest_series(3, patient="P-2001", name="Phantom^Gil", accession="", seed=7, nodules=(0, 1, 2))
     check = _upload(browser, system, account, material.save(upload, folder / "upload"))
     return Shown(account=account, study=ben[0].StudyInstanceUID, check=check)
 

@@ -14,8 +14,7 @@ _FOCUSED = """() => {
 }"""
 _HAS_RING = """() => {
   const style = getComputedStyle(document.activeElement);
-  const drawn = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
-  return drawn && document.activeElement.matches(":focus-visible");
+  return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
 }"""
 _MOST_STOPS = 80
 
