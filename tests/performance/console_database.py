@@ -53,8 +53,9 @@ def large_database(kind: str, folder: Path, count: int, say: Say) -> Iterator[st
 
 def _columns_digest() -> str:
     """Return what tells databases with other columns apart; indexes are brought up to date instead."""
-    tables = (*_TABLES, instances, console_tables.users)
-    names = [f"{table.name}.{column.name}" for table in tables for column in table.columns]
+    names = [
+        f"{table.name}.{column.name}" for table in console_tables.metadata.sorted_tables for column in table.columns
+    ]
     return hashlib.sha256("\n".join([_GENERATION, *names]).encode()).hexdigest()[:8]
 
 
