@@ -223,7 +223,13 @@ def test_a_worker_that_dies_over_a_review_neither_loses_nor_doubles_it(
     uid = studies.make(material.ct_series(1))
     console.signed_in(Role.RADIOLOGIST).post(f"/studies/{uid}/reviews", data=_form())
     died = subprocess.run(
-        [sys.executable, "-c", _REPORT_IN_A_PROCESS, str(console.settings.node.state_dir), console.settings.database_url],
+        [
+            sys.executable,
+            "-c",
+            _REPORT_IN_A_PROCESS,
+            str(console.settings.node.state_dir),
+            console.settings.database_url,
+        ],
         env=os.environ | {POINT_VARIABLE: point, MARKER_VARIABLE: str(tmp_path / "marker")},
         cwd=REPOSITORY,
         check=False,

@@ -72,19 +72,8 @@ class NodeState(Fact):
 def node_state(connection: sa.Connection, settings: Settings, models: Sequence[ModelState]) -> NodeState:
     """Return the node as it is now; ``connection`` is from ``database.reading``."""
     now = database_time(connection)
-    names = [item.name for item in settings.destinations]
     open_count, open_ones = open_associations(connection, now)
-    observed = Observed(
-        now=now,
-        processes=tuple(processes(connection, settings, now)),
-        troubles=troubles(connection, now),
-        queues=tuple(queues(connection, names, max_wait_s=settings.completion.max_wait_s)),
-        dead_letters=tuple(dead_letters(connection, names)),
-        destinations=tuple(destination_states(connection, settings)),
-        storage=storage(connection, settings),
-        log=log_head(connection, settings),
-        models=tuple(models),
-    )
+    observed = _observe(connection, settings, models, now)
     parts = node_parts.parts(settings, observed)
     return NodeState(
         at=now,
@@ -110,6 +99,21 @@ def node_state(connection: sa.Connection, settings: Settings, models: Sequence[M
         models=observed.models,
         routes=tuple(_route(item) for item in settings.routes),
         notes=tuple(notes(settings)),
+    )
+
+
+def _observe(connection: sa.Connection, settings: Settings, models: Sequence[ModelState], now: float) -> Observed:
+    names = [item.name for item in settings.destinations]
+    return Observed(
+        now=now,
+        processes=tuple(processes(connection, settings, now)),
+        troubles=troubles(connection, now),
+        queues=tuple(queues(connection, names, max_wait_s=settings.completion.max_wait_s)),
+        dead_letters=tuple(dead_letters(connection, names)),
+        destinations=tuple(destination_states(connection, settings)),
+        storage=storage(connection, settings),
+        log=log_head(connection, settings),
+        models=tuple(models),
     )
 
 
