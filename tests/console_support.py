@@ -108,7 +108,7 @@ def running_console(settings: Settings, config_path: Path = Path("medfake.toml")
     prepare(settings)
     services = open_services(settings, config_path)
     server = make_server(services)
-    with socket.socket() as listener:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -70,7 +70,8 @@ def run(settings: Settings, config_path: Path) -> int:
     """Serve until SIGTERM or SIGINT; return the process' exit code: 1 if it can't listen."""
     console = settings.console
     family = socket.AF_INET6 if ":" in console.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # Named as TCP, or asyncio leaves Nagle's algorithm on, and answers wait 40 ms for an acknowledgement.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((console.host, console.port))
