@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import uvicorn
@@ -32,11 +33,26 @@ def open_services(settings: Settings, config_path: Path) -> Services:
     return Services(
         settings=settings,
         config_path=config_path,
-        engine=open_engine(settings.database_url),
+        engine=_open_engine(settings.database_url),
         decoders=decoders,
         frames=FrameReader(decoders),
         templates=make_templates(),
     )
+
+
+def _open_engine(url: str) -> sa.Engine:
+    """Open the database so that PostgreSQL plans each search for its own values.
+
+    A prepared statement gets one plan for all: made for a frequent value, it walks the whole log for a rare one.
+    """
+    engine = open_engine(url)
+    if engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "connect", _never_prepare)
+    return engine
+
+
+def _never_prepare(connection: Any, _record: Any) -> None:
+    connection.prepare_threshold = None
 
 
 def make_server(services: Services) -> uvicorn.Server:
