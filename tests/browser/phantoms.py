@@ -138,8 +138,8 @@ def _with_ball(values: Array, centre: tuple[float, float], radius: float) -> Arr
     grid = _grid(values.shape)
     distance = np.hypot(grid[0] - centre[0], grid[1] - centre[1])
     # Around the ball it is too smooth, as where a generator has filled in.
-    around = _soft(distance - 6 * radius, 12.0)
-    values = values * (1 - around) + gaussian_filter(values, 3.0) * around
+    around = _soft(distance - 7 * radius, 12.0)
+    values = values * (1 - around) + gaussian_filter(values, 3.3) * around
     ball = _soft(distance - radius, 3.0)
     return values * (1 - ball) + 55 * ball
 

@@ -85,7 +85,7 @@ class System:
             self._accounts[name] = Account(name=name)
             row = {
                 "user_name": name,
-                "display_name": name.title(),
+                "display_name": name.replace("-", " ").title(),
                 "password_hash": passwords.hashed(PASSWORD),
                 "roles": ",".join(sorted(roles)),
                 "state": "active",

@@ -72,9 +72,9 @@ def test_an_upload(open_page: OpenPage, system: System, images: Images) -> None:
     _tab_to(page, "/checks")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Check images")).to_be_visible()
-    _tab_to(page, "files")
+    _tab_to(page, "input|files|")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(images.knee_real)
     _tab_to(page, "upload-button")
     page.keyboard.press("Enter")
