@@ -131,7 +131,7 @@ def _chest(depth: float, rng: np.random.Generator) -> Array:
         centre = (262 + 146 * np.cos(angle), 256 + 190 * np.sin(angle))
         put(_ellipse(grid, centre, (5.5, 19), angle), 470)
         put(_ellipse(grid, centre, (2.5, 14), angle), 180)
-    return gaussian_filter(values, 0.8) + 46 * _noise(values.shape, 0.5, rng)
+    return gaussian_filter(values, 0.8) + 60 * _noise(values.shape, 0.35, rng)
 
 
 def _with_ball(values: Array, centre: tuple[float, float], radius: float) -> Array:
