@@ -19,14 +19,8 @@ __all__ = ["model_cache"]
 TIMEOUT_MS = 30_000
 expect.set_options(timeout=TIMEOUT_MS)
 OpenPage = Callable[..., Page]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker run every browser test, so that they share one node and one browser."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
+# On every module: one process runs all of them, so that they share one node and one browser.
+ALONE = pytest.mark.serial
 
 
 # Of the package, not the session: Playwright's event loop must be gone before other tests run one.

@@ -6,8 +6,10 @@ from playwright.sync_api import Page, expect
 
 from medfake_pacs.console.security.permissions import Role
 from tests.browser.chromium import sign_in
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import ALONE, OpenPage
 from tests.browser.system import EVERY_ROLE, PASSWORD, Account, System
+
+pytestmark = ALONE
 
 
 def _register(page: Page, name: str) -> Account:

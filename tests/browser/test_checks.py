@@ -10,10 +10,12 @@ from playwright.sync_api import Page, expect
 from pydicom import dcmread
 
 from medfake_pacs.console.security.permissions import Role
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import ALONE, OpenPage
 from tests.browser.images import Images
 from tests.browser.looking import VERDICT, expect_heat_map, expect_picture
 from tests.browser.system import System
+
+pytestmark = ALONE
 
 
 def _check(page: Page, choice: str, *paths: Path) -> None:

@@ -6,10 +6,12 @@ from playwright.sync_api import expect
 
 from medfake_pacs.console.security.permissions import Role
 from tests import material
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import ALONE, OpenPage
 from tests.browser.system import System
 from tests.orthanc import OrthancPeer
 from tests.support import wait_for
+
+pytestmark = ALONE
 
 
 def test_a_dead_letter_is_sent_again_once_its_destination_answers(

@@ -8,10 +8,12 @@ from playwright.sync_api import Browser, Page, expect
 from medfake_pacs.console import app
 from tests.browser.axe import grave_faults
 from tests.browser.chromium import sign_in
-from tests.browser.conftest import OpenPage, Sent
+from tests.browser.conftest import ALONE, OpenPage, Sent
 from tests.browser.images import Images
 from tests.browser.system import EVERY_ROLE, System
 from tests.support import wait_for
+
+pytestmark = ALONE
 
 # Answers that are no pages: pictures, files, and parts of a page that it fetches itself.
 _NO_PAGES = (

@@ -3,10 +3,12 @@
 from playwright.sync_api import Page, expect
 
 from medfake_pacs.console.security.permissions import Role
-from tests.browser.conftest import OpenPage, Sent
+from tests.browser.conftest import ALONE, OpenPage, Sent
 from tests.browser.images import Images
 from tests.browser.looking import expect_picture
 from tests.browser.system import System
+
+pytestmark = ALONE
 
 _FOCUSED = """() => {
   const at = document.activeElement;

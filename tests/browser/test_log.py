@@ -8,8 +8,10 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from medfake_pacs.console.security.permissions import Role
-from tests.browser.conftest import OpenPage, Sent
+from tests.browser.conftest import ALONE, OpenPage, Sent
 from tests.browser.system import System
+
+pytestmark = ALONE
 
 
 def _export(page: Page, button: str) -> str:

@@ -6,10 +6,12 @@ from playwright.sync_api import expect
 
 from medfake_pacs.console.security.permissions import Role
 from tests import material
-from tests.browser.conftest import OpenPage, Sent
+from tests.browser.conftest import ALONE, OpenPage, Sent
 from tests.browser.looking import VERDICT, expect_heat_map, expect_picture
 from tests.browser.system import System
 from tests.support import wait_for
+
+pytestmark = ALONE
 
 
 def test_a_study_that_was_sent_is_found_and_shown_with_picture_heat_map_and_verdict(
