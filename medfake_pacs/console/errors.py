@@ -99,3 +99,14 @@ class TooManyRequestsError(RequestError):
     def __init__(self, text: str, retry_after_s: int) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+
+
+class BusyError(RequestError):
+    """Too much is being made at the moment; ``retry_after_s`` says when to try again."""
+
+    status = 503
+    title = "Too much at once"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("Many pictures are being made just now. Try again in a few seconds.")
+        self.retry_after_s = retry_after_s

@@ -67,6 +67,5 @@ def overlay(request: Request, services: Using, _identity: Reader, image: Viewed,
 def heatmap(request: Request, services: Using, _identity: Reader, image: Viewed, frame: int = 1) -> Response:
     """Show where the model found signs of a fake in one frame, to be laid over it."""
     score = frame_score(services, image, frame)
-    values = services.frames.read(image.source, frame).values
-    size = (values.shape[1], values.shape[0])
-    return answers.heatmap_png(request, score.tiles, calibration(services, image), size)
+    found = calibration(services, image)
+    return answers.heatmap_png(request, services.frames, image.source, frame, score.tiles, found)

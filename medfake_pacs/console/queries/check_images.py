@@ -1,10 +1,11 @@
 """The pictures of a check: what the viewer is told of each frame, and where the frames are."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from medfake_pacs.console.errors import NotFoundError
 from medfake_pacs.console.queries.checks import Check, CheckFile, ShownImage, frame_scores
-from medfake_pacs.console.rendering.frame_list import ViewerFrame
+from medfake_pacs.console.rendering.frame_list import ViewerFrame, regions_by_frame
 from medfake_pacs.console.rendering.frames import FrameSource
 from medfake_pacs.console.rendering.pictures import Marks
 from medfake_pacs.console.services import Services
@@ -21,8 +22,8 @@ def source_of(file: CheckFile) -> FrameSource:
 def viewer_frames(check: Check) -> list[ViewerFrame]:
     """Return the frames of every image of a check, series by series in the order of their slices."""
     several = sum(len(study.series) for study in check.studies) > 1
-    frames = [frame for image in _in_order(check) for frame in _frames(check, image, several)]
-    return frames[:_MAX_FRAMES]
+    frames = (frame for image in _in_order(check) for frame in _frames(check, image, several))
+    return list(islice(frames, _MAX_FRAMES))
 
 
 def start_of(check: Check, frames: Sequence[ViewerFrame], images: Sequence[ShownImage], file_id: int | None) -> int:
@@ -104,15 +105,17 @@ def _frames(check: Check, image: ShownImage, several: bool) -> Iterator[ViewerFr
     count = max(1, finding.attributes.number_of_frames)
     name = image_label(image)
     described = image.series.findings[0].attributes.series_description if several else ""
-    for number in range(1, min(count, _MAX_FRAMES) + 1):
-        carries = not finding.frame_numbers or number in finding.frame_numbers
+    regions = regions_by_frame(finding)
+    carrying = frozenset(finding.frame_numbers)
+    for number in range(1, count + 1):
+        carries = not carrying or number in carrying
         parts = [name, f"frame {number}" if count > 1 else "", described]
         yield ViewerFrame(
             base=_base(check, image.file),
             frame=number,
             label=", ".join(part for part in parts if part),
             heat=finding.probability is not None,
-            regions=[(each.x, each.y, each.width, each.height) for frame, each in finding.regions if frame == number],
+            regions=regions.get(number, ()),
             note=_note(image) if carries else "",
         )
 

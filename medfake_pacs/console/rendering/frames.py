@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medfake_pacs.console.errors import GoneError, InvalidInputError, NotFoundError
+from medfake_pacs.console.rendering.reducing import MAX_SIDE_PX, reduced
+from medfake_pacs.console.rendering.turns import Turns
 from medfake_pacs.console.rendering.windows import Window, first_window, header_window
 from medfake_pacs.entities import DecodedFrame, ImageInfo
 from medfake_pacs.errors import PixelError
@@ -19,6 +22,8 @@ from medfake_pacs.workflows.context import Decoders
 _KEPT_BYTES = 256 * 2**20
 # Each costs a child process with memory of its own.
 _DECODERS_AT_A_TIME = 2
+# Each costs a few copies of a frame while it is encoded.
+_ENCODERS_AT_A_TIME = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +40,15 @@ class FrameSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One frame, (H, W) int16 or float32 in modality units, bright is dense; ``window`` is how it is shown at first."""
+    """One frame, (H, W) int16 or float32 in modality units, bright is dense; ``window`` is how it is shown at first.
+
+    ``rows`` and ``columns`` are the image's; ``values`` are means of ``reduction`` by ``reduction`` of its pixels.
+    """
 
     values: npt.NDArray[np.int16] | npt.NDArray[np.float32]
+    rows: int
+    columns: int
+    reduction: int
     units: str
     window: Window
     minimum: float
@@ -45,7 +56,10 @@ class Frame:
 
 
 class FrameReader:
-    """Decodes frames and remembers those used last, up to ``kept_bytes``; safe to share between threads."""
+    """Decodes frames and remembers those used last, up to ``kept_bytes``; safe to share between threads.
+
+    Take a turn before ``read``, and hold it until the frame is encoded: it bounds the memory that is used at once.
+    """
 
     def __init__(self, decoders: Decoders, kept_bytes: int = _KEPT_BYTES) -> None:
         self._decoders = decoders
@@ -53,7 +67,13 @@ class FrameReader:
         self._kept: OrderedDict[tuple[str, int], Frame] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self._turns = threading.BoundedSemaphore(_DECODERS_AT_A_TIME)
+        self._decoding = Turns(_DECODERS_AT_A_TIME)
+        self._encoding = Turns(_ENCODERS_AT_A_TIME)
+
+    def turn(self, source: FrameSource, number: int, account_id: int) -> AbstractAsyncContextManager[None]:
+        """Return what waits for a turn to read a frame and encode it; those that are remembered don't wait long."""
+        turns = self._encoding if self._find(source, number) else self._decoding
+        return turns.taken(account_id)
 
     def read(self, source: FrameSource, number: int) -> Frame:
         """Return frame ``number``, counted from 1.
@@ -67,12 +87,8 @@ class FrameReader:
         InvalidInputError
             If it can't be decoded; the text says why.
         """
-        found = self._find(source, number)
-        if found is None:
-            with self._turns:
-                # Whoever had the turn before may have decoded it.
-                found = self._find(source, number) or self._decode(source, number)
-        return found
+        # Whoever had the turn before may have decoded it.
+        return self._find(source, number) or self._decode(source, number)
 
     def _find(self, source: FrameSource, number: int) -> Frame | None:
         with self._lock:
@@ -94,7 +110,7 @@ class FrameReader:
 
     def _decode(self, source: FrameSource, number: int) -> Frame:
         if not source.path.is_file():
-            raise GoneError("The file was deleted when its retention was over; what was found is still on record.")
+            raise GoneError("The file was deleted; what was found is still on record.")
         try:
             if source.raster:
                 info, only = load_raster(source.path)
@@ -129,14 +145,21 @@ class FrameReader:
 
     def _roomy(self, decoded: DecodedFrame) -> int:
         """Return how many frames like this fit into half of the memory."""
-        return self._kept_bytes // (2 * max(1, decoded.values.nbytes))
+        size = decoded.values.nbytes
+        if max(decoded.values.shape) > MAX_SIDE_PX:
+            size = min(size, MAX_SIDE_PX**2 * decoded.values.itemsize)
+        return self._kept_bytes // (2 * max(1, size))
 
 
 def _frame(decoded: DecodedFrame, info: ImageInfo, declared: Window | None) -> Frame:
     values = decoded.values
     minimum, maximum = float(values.min()), float(values.max())
+    kept, factor = reduced(_compact(values, minimum, maximum), MAX_SIDE_PX)
     return Frame(
-        values=_compact(values, minimum, maximum),
+        values=kept,
+        rows=values.shape[0],
+        columns=values.shape[1],
+        reduction=factor,
         units=info.units,
         window=first_window(values, minimum, maximum, info, declared),
         minimum=minimum,

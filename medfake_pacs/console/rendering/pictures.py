@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw
 
 from medfake_pacs.console.rendering import heatmap
 from medfake_pacs.console.rendering.frames import Frame
+from medfake_pacs.console.rendering.reducing import MAX_SIDE_PX, reduced
 from medfake_pacs.console.rendering.windows import Window
 
 # Fast: a browser on the same network waits for the compression longer than for the bytes.
 _PNG_LEVEL = 1
 THUMBNAIL_PX = 160
 OVERLAY_PX = 1024
-MAX_SIDE_PX = 4096
 # Seen on black, on white and on every colour of the heat map.
 _OUTLINE = (127, 255, 212)
 
@@ -40,7 +40,7 @@ class RawFrame:
 
 def png(frame: Frame, window: Window | None = None, max_side_px: int = MAX_SIDE_PX) -> bytes:
     """Return a frame as 8-bit grey PNG, shown through ``window`` or else its own; smaller where it is larger."""
-    grey = _grey(_reduced(frame.values, max_side_px)[0], window or frame.window)
+    grey = _grey(reduced(frame.values, max_side_px)[0], window or frame.window)
     return _encoded(Image.fromarray(grey))
 
 
@@ -50,7 +50,7 @@ def thumbnail(frame: Frame, marks: Marks | None = None, side_px: int = THUMBNAIL
     grey.thumbnail((side_px, side_px), Image.Resampling.BOX)
     if marks is None:
         return _encoded(grey)
-    rows, columns = frame.values.shape
+    rows, columns = frame.rows, frame.columns
     picture = grey.convert("RGB")
     if marks.cells:
         heat = heatmap.picture(marks.cells, *marks.calibration, columns, rows)
@@ -73,12 +73,12 @@ def raw(frame: Frame, max_side_px: int = MAX_SIDE_PX) -> RawFrame:
     ``X-Frame-Format`` int16 or float32, ``X-Frame-Units`` HU, OD, US or empty; then come the window that it is
     shown by at first, and its range.
     """
-    values, factor = _reduced(frame.values, max_side_px)
+    values, factor = reduced(frame.values, max_side_px)
     kind = "int16" if values.dtype == np.int16 else "float32"
     headers = {
         "X-Frame-Rows": str(values.shape[0]),
         "X-Frame-Columns": str(values.shape[1]),
-        "X-Frame-Reduction": str(factor),
+        "X-Frame-Reduction": str(frame.reduction * factor),
         "X-Frame-Format": kind,
         "X-Frame-Units": frame.units,
         "X-Frame-Low": f"{frame.window.low:.6g}",
@@ -92,20 +92,6 @@ def raw(frame: Frame, max_side_px: int = MAX_SIDE_PX) -> RawFrame:
 def _grey(values: npt.NDArray[np.int16 | np.float32], window: Window) -> npt.NDArray[np.uint8]:
     scaled = (values.astype(np.float32) - np.float32(window.low)) * np.float32(255.0 / (window.high - window.low))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-
-
-def _reduced(
-    values: npt.NDArray[np.int16 | np.float32], max_side_px: int
-) -> tuple[npt.NDArray[np.int16 | np.float32], int]:
-    factor = -(-max(values.shape) // max_side_px)
-    if factor <= 1:
-        return values, 1
-    rows, columns = (side // factor for side in values.shape)
-    if not rows or not columns:
-        return values[::factor, ::factor], factor
-    blocks = values[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
-    means = blocks.mean(axis=(1, 3), dtype=np.float32)
-    return (np.rint(means).astype(np.int16) if values.dtype == np.int16 else means), factor
 
 
 def _encoded(picture: Image.Image) -> bytes:
