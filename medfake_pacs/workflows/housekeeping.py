@@ -1,6 +1,8 @@
 """Heartbeats, and what is deleted when: rows stay, files go."""
 
 import logging
+from collections.abc import Iterable
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -66,17 +68,43 @@ def _expired_studies(context: Context, limit: float, after: str) -> list[str]:
 
 
 def _delete_files(context: Context, study_instance_uid: str, now: float) -> int:
-    """Mark a study as expired, unless an image has come meanwhile, and delete its files."""
-    with transaction(context.engine) as connection:
-        mine = studies.c.study_instance_uid == study_instance_uid
-        marked = sa.update(studies).where(mine, studies.c.opened_at.is_(None)).values(expired_at=now)
-        if connection.execute(marked).rowcount != 1:
+    """Delete a study's files and mark it as expired, unless an image has come meanwhile.
+
+    The files go first: whatever breaks this off, the study is still to be expired, and is the next time.
+    """
+    closed = (
+        studies.c.study_instance_uid == study_instance_uid,
+        studies.c.opened_at.is_(None),
+        studies.c.expired_at.is_(None),
+    )
+    with reading(context.engine) as connection:
+        if connection.execute(sa.select(studies.c.study_instance_uid).where(*closed)).first() is None:
             return 0
         query = sa.select(instances.c.path).where(instances.c.study_instance_uid == study_instance_uid)
         paths = [context.settings.spool_dir / name for name in connection.execute(query).scalars()]
-    deleted = 0
+    try:
+        deleted = _unlink(paths)
+        with transaction(context.engine) as connection:
+            if connection.execute(sa.update(studies).where(*closed).values(expired_at=now)).rowcount != 1:
+                return deleted
+        # An image that came again before the mark was taken to be kept already.
+        return deleted + _unlink(paths)
+    except OSError as error:
+        facts = {"study_instance_uid": study_instance_uid, "error": type(error).__name__, "errno": error.errno}
+        _log.error("files of a study can't be deleted; it is tried again", extra=facts)
+        return 0
+
+
+def _unlink(paths: Iterable[Path]) -> int:
+    """Delete what there is of ``paths``, and only then say what couldn't be."""
+    deleted, failure = 0, None
     for path in paths:
-        if path.is_file():
-            path.unlink(missing_ok=True)
-            deleted += 1
+        try:
+            if path.is_file():
+                path.unlink(missing_ok=True)
+                deleted += 1
+        except OSError as error:
+            failure = error
+    if failure is not None:
+        raise failure
     return deleted
