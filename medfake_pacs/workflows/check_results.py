@@ -1,6 +1,7 @@
 """What a check leaves: its verdict, its reports, and its facts for the log."""
 
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,9 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from medfake_pacs.database.console_tables import checks
+from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent, Report, Verdict
+from medfake_pacs.errors import MedfakeError
 from medfake_pacs.report import build_report
 from medfake_pacs.verdict import assess_study
 from medfake_pacs.workflows.check_assessment import AssessedSeries
@@ -43,6 +46,8 @@ def write_reports(
     ------
     OSError
         If a file can't be written.
+    MedfakeError
+        If the disk is nearly full.
     """
     folder = context.settings.checks_dir / check_id
     studies = tuple(
@@ -128,6 +133,26 @@ def events(check_id: str, user_name: str, files: Sequence[sa.Row], result: Check
         )
 
 
+def failure(
+    connection: sa.Connection, check_id: str, user_name: str, files: Sequence[sa.Row], reason: str
+) -> AuditEvent:
+    """Return what the log is to know of a check that can't be assessed: the patient as its upload was logged with."""
+    studies = sorted({row.study_instance_uid for row in files})
+    one = studies[0] if len(studies) == 1 else ""
+    uploaded = sa.select(audit_events.c.patient_id, audit_events.c.accession_number).where(
+        audit_events.c.study_instance_uid == one, audit_events.c.kind == "check-uploaded"
+    )
+    newest = uploaded.order_by(audit_events.c.seq.desc()).limit(1)
+    row = connection.execute(newest).first() if one else None
+    return AuditEvent(
+        kind="check-failed",
+        study_instance_uid=one,
+        patient_id=row.patient_id if row else "",
+        accession_number=row.accession_number if row else "",
+        payload={"check_id": check_id, "who": user_name, "reason": reason, "studies": studies},
+    )
+
+
 def _objects(context: Context, files: Sequence[sa.Row], folder: Path, now: datetime) -> dict[str, Path]:
     """Wrap the pictures of a check that can be decoded into Secondary Capture objects, by SOP Instance UID."""
     found = {}
@@ -135,10 +160,17 @@ def _objects(context: Context, files: Sequence[sa.Row], folder: Path, now: datet
         for number, row in enumerate(files, start=1):
             if row.kind not in _RASTERS:
                 continue
+            _check_room(context, folder)
             path = folder / "objects" / f"{row.sop_instance_uid}.dcm"
             if wrap(decoder, row, context.settings.spool_dir / row.path, number, now, path):
                 found[row.sop_instance_uid] = path
     return found
+
+
+def _check_room(context: Context, folder: Path) -> None:
+    """Check that a picture may become an object: a small file may hold many pixels, and reception needs the room."""
+    if shutil.disk_usage(folder).free < 2 * context.settings.spool.min_free_bytes:
+        raise MedfakeError("the node's disk is nearly full")
 
 
 def _sources_of(verdict: Verdict, sources: Mapping[str, Path]) -> dict[str, Path]:

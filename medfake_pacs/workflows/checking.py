@@ -12,15 +12,13 @@ from medfake_pacs import audit, crashpoints
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.console_tables import check_files, checks, users
 from medfake_pacs.database.tables import nodes
-from medfake_pacs.entities import AuditEvent
 from medfake_pacs.errors import MedfakeError
-from medfake_pacs.workflows import check_assessment, check_results
+from medfake_pacs.workflows import check_assessment, check_results, check_turns
 from medfake_pacs.workflows.completion import STALE_HEARTBEAT_S
 from medfake_pacs.workflows.context import Context
 
 MAXIMUM_ATTEMPTS = 3
 _RETRY_S = 10.0
-_LOOKED_AT = 50
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +34,7 @@ class Claimed:
 
 
 def run_waiting(context: Context, stopping: threading.Event) -> None:
-    """Assess every check that waits, oldest first, until there is none or the worker is ``stopping``.
+    """Assess every check that waits, the accounts in turn, until there is none or the worker is ``stopping``.
 
     A check whose process died or broke off is begun again; one that broke off ``MAXIMUM_ATTEMPTS`` times has failed.
     """
@@ -68,7 +66,7 @@ def _run(context: Context, claimed: Claimed, stopping: threading.Event) -> None:
         _log.error("a check broke off", extra={"check_id": claimed.check_id, "error": type(error).__name__})
         return
     except MedfakeError as error:
-        _fail(context, claimed.check_id, str(error))
+        _fail(context, claimed, str(error))
         return
     with transaction(context.engine) as connection:
         if check_results.record(connection, result, mine, time.time()):
@@ -95,13 +93,12 @@ def _in_hand(context: Context, check_id: str) -> tuple[sa.ColumnElement[bool], .
 
 
 def _claim(context: Context, now: float) -> Claimed | None:
-    query = sa.select(checks).where(checks.c.state.in_(("waiting", "running"))).order_by(checks.c.created_at)
     with reading(context.engine) as connection:
-        candidates = connection.execute(query.limit(_LOOKED_AT)).all()
-        free = [row for row in candidates if _is_free(context, connection, row, now)]
+        free = [row for row in check_turns.in_turn(connection, now) if _is_free(context, connection, row, now)]
     for row in free:
         if row.state == "running" and row.attempts >= MAXIMUM_ATTEMPTS:
-            _fail(context, row.check_id, f"assessing it broke off {MAXIMUM_ATTEMPTS} times", held_by=row.process_id)
+            reason = f"assessing it broke off {MAXIMUM_ATTEMPTS} times"
+            _fail(context, _load(context, row), reason, held_by=row.process_id)
         elif _take(context, row, now):
             return _load(context, row)
     return None
@@ -159,11 +156,12 @@ def _give_back(context: Context, check_id: str) -> None:
         connection.execute(sa.update(checks).where(*_in_hand(context, check_id)).values(values))
 
 
-def _fail(context: Context, check_id: str, reason: str, *, held_by: str = "") -> None:
+def _fail(context: Context, claimed: Claimed, reason: str, *, held_by: str = "") -> None:
     """Record that a check can't be assessed and why."""
     holder = held_by or _process(context)
-    held = (checks.c.check_id == check_id, checks.c.state == "running", checks.c.process_id == holder)
+    held = (checks.c.check_id == claimed.check_id, checks.c.state == "running", checks.c.process_id == holder)
     values = {"state": "failed", "reason": reason, "finished_at": time.time(), "process_id": ""}
     with transaction(context.engine) as connection:
         if connection.execute(sa.update(checks).where(*held).values(values)).rowcount == 1:
-            audit.append(connection, AuditEvent(kind="check-failed", payload={"check_id": check_id, "reason": reason}))
+            event = check_results.failure(connection, claimed.check_id, claimed.user_name, claimed.files, reason)
+            audit.append(connection, event)
