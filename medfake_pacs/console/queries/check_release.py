@@ -20,6 +20,7 @@ from medfake_pacs.entities import AuditEvent, Report
 from medfake_pacs.report.files import write_durably
 
 _KIND = "check"
+_GONE = "The report was deleted with the files of its check. Upload the images again."
 
 
 def release(services: Services, identity: Identity, check: Check, destinations: Sequence[str]) -> None:
@@ -41,14 +42,20 @@ def release(services: Services, identity: Identity, check: Check, destinations: 
     if check.state != "done" or not check.releasable:
         raise ConflictError("Only the report on DICOM objects that were assessed can be sent; PNG and JPEG can't.")
     if check.expired_at is not None:
-        raise GoneError("The report was deleted when its retention was over. Upload the images again.")
-    kept = [_keep(services, item) for item in check.releasable]
+        raise GoneError(_GONE)
+    contents = [_content(services, item) for item in check.releasable]
+    kept: list[Report] = []
     now = time.time()
-    with transaction(services.engine) as connection:
-        audit.take_turn(connection)
-        for report in kept:
-            enqueue(connection, _recorded(connection, services, report, now), wanted, now)
-            record_in(connection, DicomEvent.EXPORT, identity, _event(check, report, wanted))
+    try:
+        for item, content in zip(check.releasable, contents, strict=True):
+            kept.append(_keep(services, item, content))
+        with transaction(services.engine) as connection:
+            audit.take_turn(connection)
+            for report in kept:
+                enqueue(connection, _recorded(connection, services, report, now), wanted, now)
+                record_in(connection, DicomEvent.EXPORT, identity, _event(check, report, wanted))
+    finally:
+        _discard_unrecorded(services, kept)
 
 
 def release_states(services: Services, check: Check) -> list[tuple[str, str]]:
@@ -59,12 +66,30 @@ def release_states(services: Services, check: Check) -> list[tuple[str, str]]:
         return [(row.destination, row.state) for row in connection.execute(query.order_by(deliveries.c.delivery_id))]
 
 
-def _keep(services: Services, item: Mapping[str, Any]) -> Report:
+def _content(services: Services, item: Mapping[str, Any]) -> bytes:
+    try:
+        return (services.settings.spool_dir / item["path"]).read_bytes()
+    except FileNotFoundError as error:
+        # Retention was quicker, or the check's owner.
+        raise GoneError(_GONE) from error
+
+
+def _keep(services: Services, item: Mapping[str, Any], content: bytes) -> Report:
     """Copy a report to where sent ones are kept: the check's own files are deleted earlier."""
-    source = services.settings.spool_dir / item["path"]
     path = services.settings.reports_dir / "checks" / f"{item['sop_instance_uid']}.dcm"
-    write_durably(path, source.read_bytes())
+    write_durably(path, content)
     return _report(path, item, revision=1)
+
+
+def _discard_unrecorded(services: Services, kept: Sequence[Report]) -> None:
+    """Delete the copies that no row is about: their release failed."""
+    uids = [report.sop_instance_uid for report in kept]
+    with reading(services.engine) as connection:
+        query = sa.select(reports.c.sop_instance_uid).where(reports.c.sop_instance_uid.in_(uids))
+        recorded = set(connection.execute(query).scalars())
+    for report in kept:
+        if report.sop_instance_uid not in recorded:
+            report.path.unlink(missing_ok=True)
 
 
 def _report(path: Path, item: Mapping[str, Any], revision: int) -> Report:
