@@ -3,7 +3,8 @@
 import io
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ from medfake_pacs.database.tables import audit_events
 from medfake_pacs.workflows import checking
 from medfake_pacs.workflows.context import Context
 from tests import material
-from tests.console_support import ConsoleServer
+from tests.console_support import ConsoleServer, console_settings, running_console
 from tests.unit.classifier_support import make_bundle
 
 File = tuple[str, bytes]
@@ -27,6 +28,37 @@ def make_models(folder: Path) -> Path:
     make_bundle(folder / "lung-ct", name="lung-ct", modality="CT")
     make_bundle(folder / "knee-xr", name="knee-xr", modality="DX")
     return folder
+
+
+def models_and_cache(folder: Path) -> Path:
+    """Make small models in a folder and, beside them, the cache that they are compiled into."""
+    (folder / "cache").mkdir()
+    make_models(folder / "models")
+    return folder
+
+
+@contextmanager
+def running_checks(
+    folder: Path, database_url: str, models: Path, extra: dict[str, object] | None = None
+) -> Iterator[ConsoleServer]:
+    """Yield a console on an empty node with one destination and the models of ``models_and_cache``."""
+    (folder / "state").mkdir()
+    (folder / "state" / "cache").symlink_to(models / "cache")
+    settings = {
+        "scoring": {"models_dir": str(models / "models")},
+        "destinations": [{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}],
+        **(extra or {}),
+    }
+    with running_console(console_settings(folder, database_url, settings)) as running:
+        yield running
+
+
+@contextmanager
+def running_worker(console: ConsoleServer) -> Iterator[Context]:
+    """Yield a worker's belongings on the console's database."""
+    context = Context.open(console.settings, console.engine)
+    yield context
+    context.decoders.close()
 
 
 def picture(seed: int = 0, side: int = 128, *, colour: bool = False, bits: int = 8, kind: str = "PNG") -> bytes:

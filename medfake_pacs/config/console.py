@@ -81,6 +81,8 @@ class ConsoleSettings(Section):
     session_max_s: Seconds = 43_200.0
     max_upload_bytes: int = Field(default=1_000_000_000, ge=1_000_000)
     check_retention_days: float = Field(default=7.0, gt=0, le=36_500)
+    max_checks_bytes: int = Field(default=20_000_000_000, ge=1_000_000)
+    max_account_checks_bytes: int = Field(default=5_000_000_000, ge=1_000_000)
     oidc: OidcSettings | None = None
 
     @model_validator(mode="after")

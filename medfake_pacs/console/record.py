@@ -21,10 +21,16 @@ class DicomEvent(Enum):
     INSTANCES_ACCESSED = ("110103", "DICOM Instances Accessed")
     EXPORT = ("110106", "Export")
     IMPORT = ("110107", "Import")
+    STUDY_DELETED = ("110105", "DICOM Study Deleted")
     PROCEDURE_RECORD = ("110111", "Procedure Record")
     QUERY = ("110112", "Query")
     SECURITY_ALERT = ("110113", "Security Alert")
     USER_AUTHENTICATION = ("110114", "User Authentication")
+
+
+def origin_of(identity: Identity) -> dict[str, str]:
+    """Return how the log names whoever sends a request: which account, from which host, by console or token."""
+    return {"who": identity.user_name, "host": identity.host, "via": "token" if identity.token_id else "console"}
 
 
 def record(services: Services, event: DicomEvent, identity: Identity | None, audit_event: AuditEvent) -> int:
@@ -37,7 +43,7 @@ def record_in(connection: sa.Connection, event: DicomEvent, identity: Identity |
     """Append an event to the log in the caller's transaction: what is done and that it is logged go together."""
     who: dict[str, Any] = {}
     if identity:
-        who = {"who": identity.user_name, "host": identity.host, "via": "token" if identity.token_id else "console"}
+        who |= origin_of(identity)
     code, meaning = event.value
     facts: Mapping[str, Any] = {"dicom_event": {"code": code, "meaning": meaning}, **who, **audit_event.payload}
     return audit.append(

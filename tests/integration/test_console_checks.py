@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,44 +20,43 @@ from medfake_pacs.console.security.permissions import Permission, Role
 from medfake_pacs.database import transaction
 from medfake_pacs.database.console_tables import check_files, checks
 from medfake_pacs.database.tables import audit_events, deliveries, instances, reports, scores
-from medfake_pacs.workflows import check_retention, checking
+from medfake_pacs.workflows import checking
 from medfake_pacs.workflows.context import Context
 from tests import material
-from tests.console_support import ConsoleServer, console_settings, running_console
-from tests.console_uploads import ct_files, kinds, left_behind, make_models, picture, rows, run_worker, upload, zipped
+from tests.console_support import ConsoleServer
+from tests.console_uploads import (
+    ct_files,
+    kinds,
+    models_and_cache,
+    picture,
+    rows,
+    run_worker,
+    running_checks,
+    running_worker,
+    upload,
+    zipped,
+)
 from tests.support import need_tool
-
-_DAY_S = 86_400.0
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with small models and, beside it, the cache that they are compiled into."""
-    folder = tmp_path_factory.mktemp("checks")
-    (folder / "cache").mkdir()
-    make_models(folder / "models")
-    return folder
+    return models_and_cache(tmp_path_factory.mktemp("checks"))
 
 
 @pytest.fixture
 def console(tmp_path: Path, database_url: str, models: Path) -> Iterator[ConsoleServer]:
     """Yield a console on an empty node with one destination."""
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "cache").symlink_to(models / "cache")
-    extra = {
-        "scoring": {"models_dir": str(models / "models")},
-        "destinations": [{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}],
-    }
-    with running_console(console_settings(tmp_path, database_url, extra)) as running:
+    with running_checks(tmp_path, database_url, models) as running:
         yield running
 
 
 @pytest.fixture
 def worker(console: ConsoleServer) -> Iterator[Context]:
     """Yield a worker's belongings on the console's database."""
-    context = Context.open(console.settings, console.engine)
-    yield context
-    context.decoders.close()
+    with running_worker(console) as context:
+        yield context
 
 
 def test_a_series_is_checked_shown_and_reported(console: ConsoleServer, worker: Context, tmp_path: Path) -> None:
@@ -255,96 +253,6 @@ def test_a_report_is_sent_only_when_somebody_with_the_right_asks(
     viewer = console.signed_in(Role.VIEWER)
     own = upload(viewer, ct_files(tmp_path / "b")).headers["location"]
     assert viewer.post(f"{own}/release", data={"destination": "pacs"}).status_code == 403
-
-
-def test_files_go_and_the_result_stays(console: ConsoleServer, worker: Context, tmp_path: Path) -> None:
-    client = console.signed_in(Role.RADIOLOGIST)
-    page = upload(client, ct_files(tmp_path)).headers["location"]
-    run_worker(worker)
-    days = console.settings.console.check_retention_days
-    assert check_retention.expire(worker, time.time() + (days - 0.1) * _DAY_S) == 0
-    assert check_retention.expire(worker, time.time() + (days + 0.1) * _DAY_S) == 1
-    assert not left_behind(console)
-    shown = client.get(page).text
-    assert "Files and report were deleted" in shown
-    assert "1 of 1" in shown
-    base = f"{page}/files/{rows(console, check_files)[0].file_id}"
-    assert client.get(f"{base}/frames/1.png").status_code == 410
-    assert client.get(f"{page}/report").status_code == 410
-    assert client.post(f"{page}/release", data={"destination": "pacs"}).status_code == 410
-
-
-def test_an_upload_whose_console_died_is_swept(console: ConsoleServer, worker: Context) -> None:
-    user_id = console.add_user("anna", Role.VIEWER)
-    folder = console.settings.checks_dir / ("a" * 32)
-    folder.mkdir(parents=True)
-    (folder / "00001").write_bytes(b"x")
-    row = {"check_id": "a" * 32, "user_id": user_id, "created_at": time.time(), "state": "uploading"}
-    with transaction(console.engine) as connection:
-        connection.execute(sa.insert(checks).values(row))
-    check_retention.expire(worker, time.time() + 60)
-    assert left_behind(console) == [folder]
-    check_retention.expire(worker, time.time() + 3700)
-    assert not left_behind(console)
-    assert not rows(console, checks)
-
-
-def test_a_check_that_breaks_off_three_times_has_failed(
-    console: ConsoleServer, worker: Context, tmp_path: Path
-) -> None:
-    client = console.signed_in(Role.VIEWER)
-    page = upload(client, ct_files(tmp_path)).headers["location"]
-    for attempt in range(1, checking.MAXIMUM_ATTEMPTS + 1):
-        with transaction(console.engine) as connection:
-            dead = {"state": "running", "process_id": f"{worker.settings.node_id}/worker#dead", "attempts": attempt}
-            connection.execute(sa.update(checks).values(started_at=time.time(), **dead))
-        if attempt < checking.MAXIMUM_ATTEMPTS:
-            stopping = threading.Event()
-            stopping.set()
-            checking.run_waiting(worker, stopping)
-            assert rows(console, checks)[0].state == "running"
-    run_worker(worker)
-    assert rows(console, checks)[0].state == "failed"
-    assert "broke off 3 times" in client.get(page).text
-    assert kinds(console)[-1] == "check-failed"
-
-
-def test_a_check_in_a_living_process_hand_is_left_to_it(
-    console: ConsoleServer, worker: Context, tmp_path: Path
-) -> None:
-    upload(console.signed_in(Role.VIEWER), ct_files(tmp_path))
-    with transaction(console.engine) as connection:
-        held = {"state": "running", "process_id": "elsewhere:104/worker#x", "attempts": 1, "started_at": time.time()}
-        connection.execute(sa.update(checks).values(**held))
-    run_worker(worker)
-    assert rows(console, checks)[0].process_id == "elsewhere:104/worker#x"
-    with transaction(console.engine) as connection:
-        connection.execute(sa.update(checks).values(started_at=time.time() - 3600))
-    run_worker(worker)
-    assert rows(console, checks)[0].state == "done"
-
-
-def test_a_worker_that_stops_gives_the_check_back(console: ConsoleServer, worker: Context, tmp_path: Path) -> None:
-    """Asked to stop after the first images, it doesn't go on to the others, and the attempt doesn't count."""
-    upload(console.signed_in(Role.VIEWER), ct_files(tmp_path, 9))
-
-    class StopsLater(threading.Event):
-        """Is set from the second question on."""
-
-        asked = 0
-
-        def is_set(self) -> bool:
-            """Count the question."""
-            self.asked += 1
-            return self.asked > 1
-
-    checking.run_waiting(worker, StopsLater())
-    (row,) = rows(console, checks)
-    assert (row.state, row.attempts, row.process_id) == ("waiting", 0, "")
-    assert len(rows(console, scores)) == 8
-    run_worker(worker)
-    assert rows(console, checks)[0].state == "done"
-    assert len(rows(console, scores)) == 9
 
 
 def test_lists_are_paged_by_key(console: ConsoleServer) -> None:

@@ -15,7 +15,14 @@ from medfake_pacs.console.uploads.rasters import check_jpeg, check_png
 from medfake_pacs.console.uploads.refusals import FileRefusedError, LeftOut, UploadRefusedError, refused
 from medfake_pacs.console.uploads.storing import Folder, UploadLimits
 
-LIMITS = UploadLimits(max_bytes=100_000, max_files=3, max_pixels=10_000, min_free_bytes=0)
+LIMITS = UploadLimits(
+    max_bytes=100_000,
+    max_files=3,
+    max_pixels=10_000,
+    reserve_bytes=0,
+    max_checks_bytes=10**9,
+    max_account_checks_bytes=10**9,
+)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from medfake_pacs import wording
+from medfake_pacs.console import check_views
 from medfake_pacs.console.errors import NotFoundError
 from medfake_pacs.console.pages.checks import heatmap_answer, report_download
 from medfake_pacs.console.queries.checks import Check, ShownImage, check_of, file_of
@@ -152,13 +153,14 @@ async def check_images(
         check = await run_in_threadpool(check_of, services, identity, check_id)
     status = 200 if check.is_finished else 202
     headers = {"Location": f"/api/images/{check_id}"}
+    await run_in_threadpool(_viewed, services, identity, check)
     return JSONResponse(_result(check).model_dump(mode="json"), status_code=status, headers=headers)
 
 
 @router.get("/{check_id}", responses=_problems(401, 403, 404))
 def result(services: Using, identity: Checker, check_id: str) -> CheckResult:
-    """Return how far a check is, and its result once it is done."""
-    return _result(check_of(services, identity, check_id))
+    """Return how far a check is, and its result once it is done. The log says who looked."""
+    return _result(_viewed(services, identity, check_of(services, identity, check_id)))
 
 
 @router.get(
@@ -184,6 +186,7 @@ def heatmap(
         raise NotFoundError("There is no such image, or the check isn't done.")
     number = frame or next(iter(shown[0].finding.frame_numbers), 1)
     file = file_of(services, identity, check_id, shown[0].file.file_id)
+    _viewed(services, identity, check)
     return heatmap_answer(request, services, check, file, number)
 
 
@@ -201,6 +204,13 @@ def heatmap(
 def report(services: Using, identity: Checker, check_id: str) -> Response:
     """Return the report as a file."""
     return report_download(services, identity, check_of(services, identity, check_id))
+
+
+def _viewed(services: Services, identity: Identity, check: Check) -> Check:
+    """Return a check that is shown, and have the log say so once it says anything of a patient."""
+    if check.studies:
+        check_views.part_viewed(services, identity, check.check_id)
+    return check
 
 
 def _result(check: Check) -> CheckResult:

@@ -9,8 +9,9 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from medfake_pacs import wording
+from medfake_pacs.console import check_views
 from medfake_pacs.console.errors import GoneError, NotFoundError, RequestError
-from medfake_pacs.console.queries import check_images, check_release
+from medfake_pacs.console.queries import check_deletion, check_images, check_release
 from medfake_pacs.console.queries.check_models import model_choices
 from medfake_pacs.console.queries.checks import Check, CheckFile, check_of, file_of, own_checks
 from medfake_pacs.console.record import DicomEvent, record
@@ -59,7 +60,7 @@ def show_check(
     """Show how far a check is, or what was found."""
     check = check_of(services, identity, check_id)
     if check.state == "done":
-        _log_view(services, identity, check)
+        check_views.check_viewed(services, identity, check)
     facts = {**_check_facts(services, identity, check, image), "released": released}
     return services.templates.TemplateResponse(request, "checks_one.html", facts)
 
@@ -88,6 +89,13 @@ def release(
     return RedirectResponse(f"/checks/{check_id}?released=true", 303)
 
 
+@router.post("/checks/{check_id}/delete")
+def delete(services: Using, identity: Checker, check_id: str) -> Response:
+    """Delete files and report before their time, to make room for others."""
+    check_deletion.delete(services, identity, check_of(services, identity, check_id))
+    return RedirectResponse(f"/checks/{check_id}", 303)
+
+
 @router.get("/checks/{check_id}/files/{file_id}/frames/{number}.png")
 def frame_png(
     request: Request,
@@ -100,7 +108,7 @@ def frame_png(
     high: float | None = None,
 ) -> Response:
     """Show one frame through its window, or through the one given."""
-    source = check_images.source_of(file_of(services, identity, check_id, file_id))
+    source = check_images.source_of(_viewed_file(services, identity, check_id, file_id))
     return answers.frame_png(request, services.frames, source, number, low, high)
 
 
@@ -109,7 +117,7 @@ def frame_raw(
     request: Request, services: Using, identity: Checker, check_id: str, file_id: FileId, number: int
 ) -> Response:
     """Give the viewer one frame's values."""
-    source = check_images.source_of(file_of(services, identity, check_id, file_id))
+    source = check_images.source_of(_viewed_file(services, identity, check_id, file_id))
     return answers.frame_raw(request, services.frames, source, number)
 
 
@@ -135,9 +143,8 @@ def heatmap(
 def heatmap_answer(request: Request, services: Services, check: Check, file: CheckFile, frame: int) -> Response:
     """Answer with the heat map of a frame of a check."""
     score = check_images.scored_frame(services, file, frame)
-    values = services.frames.read(check_images.source_of(file), frame).values
-    size = (values.shape[1], values.shape[0])
-    return answers.heatmap_png(request, score.tiles, check_images.calibration_of(check, file), size)
+    found = check_images.calibration_of(check, file)
+    return answers.heatmap_png(request, services.frames, check_images.source_of(file), frame, score.tiles, found)
 
 
 def report_download(services: Services, identity: Identity, check: Check) -> Response:
@@ -151,7 +158,7 @@ def report_download(services: Services, identity: Identity, check: Check) -> Res
         If it isn't kept any more.
     """
     if check.expired_at is not None:
-        raise GoneError("The report was deleted when its retention was over; the result is still here.")
+        raise GoneError("The report was deleted with the files of this check; the result is still here.")
     if check.report_path is None or not check.report_path.is_file():
         raise NotFoundError("There is no report: the check isn't done.")
     event = AuditEvent(
@@ -166,8 +173,15 @@ def report_download(services: Services, identity: Identity, check: Check) -> Res
     return FileResponse(check.report_path, media_type=kind, filename=f"report-{check.check_id[:8]}{suffix}")
 
 
-def _check_and_file(services: Services, identity: Identity, check_id: str, file_id: int) -> tuple[Check, CheckFile]:
+def _viewed_file(services: Services, identity: Identity, check_id: str, file_id: int) -> CheckFile:
+    """Return the file that is asked for, and have the log say who asked."""
     file = file_of(services, identity, check_id, file_id)
+    check_views.part_viewed(services, identity, check_id)
+    return file
+
+
+def _check_and_file(services: Services, identity: Identity, check_id: str, file_id: int) -> tuple[Check, CheckFile]:
+    file = _viewed_file(services, identity, check_id, file_id)
     return check_of(services, identity, check_id), file
 
 
@@ -230,17 +244,3 @@ def _neighbours(frames: list[Any], start: int, check: Check) -> tuple[str, str]:
     address = f"/checks/{check.check_id}?image="
     previous = address + ids[place - 1] if place else ""
     return previous, address + ids[place + 1] if place + 1 < len(ids) else ""
-
-
-def _log_view(services: Services, identity: Identity, check: Check) -> None:
-    for study in check.studies:
-        first = study.series[0].findings[0].attributes
-        event = AuditEvent(
-            kind="check-viewed",
-            study_instance_uid=study.study_instance_uid,
-            patient_id=first.patient_id,
-            accession_number=first.accession_number,
-            verdict=str(study.label),
-            payload={"check_id": check.check_id},
-        )
-        record(services, DicomEvent.INSTANCES_ACCESSED, identity, event)

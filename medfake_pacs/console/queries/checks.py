@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from medfake_pacs.console.errors import GoneError, NotFoundError
 from medfake_pacs.console.queries.check_models import model_name
 from medfake_pacs.console.security.known import Identity
-from medfake_pacs.console.security.permissions import Role
+from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services
 from medfake_pacs.database import reading
 from medfake_pacs.database.console_tables import check_files, checks, users
@@ -206,7 +206,7 @@ def file_of(services: Services, identity: Identity, check_id: str, file_id: int)
     if row is None or not _may_see(identity, row.user_id):
         raise NotFoundError("There is no such file in a check of yours.")
     if row.expired_at is not None:
-        raise GoneError("The uploaded files were deleted when their retention was over; the result is still here.")
+        raise GoneError("The uploaded files were deleted; the result is still here.")
     return _file(services, row)
 
 
@@ -227,7 +227,7 @@ _COPIED = (
 
 
 def _may_see(identity: Identity, user_id: int) -> bool:
-    return identity.user_id == user_id or Role.ADMINISTRATOR in identity.roles
+    return identity.user_id == user_id or Permission.ACCOUNTS_MANAGE in identity.permissions
 
 
 def _file(services: Services, row: sa.Row) -> CheckFile:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+import anyio
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from medfake_pacs.config import Settings
 from medfake_pacs.console.security.known import Identity
 from medfake_pacs.console.services import Services
-from medfake_pacs.console.uploads import archives, kinds, recording
+from medfake_pacs.console.uploads import archives, kinds, quota, recording
 from medfake_pacs.console.uploads.kinds import Image
 from medfake_pacs.console.uploads.multipart import FormReceiver
 from medfake_pacs.console.uploads.refusals import FileRefusedError, LeftOut, UploadRefusedError, refused
@@ -22,6 +23,8 @@ from medfake_pacs.console.uploads.storing import Folder, StoredFile, UploadLimit
 MAX_FILES = 5000
 _PIECE_BYTES = 1 << 20
 _SILENCE_S = 60.0
+# The receiver takes images down to once spool.min_free_bytes: uploads keep away from there.
+_RESERVE_FACTOR = 2
 
 
 def upload_limits(settings: Settings) -> UploadLimits:
@@ -30,7 +33,9 @@ def upload_limits(settings: Settings) -> UploadLimits:
         max_bytes=settings.console.max_upload_bytes,
         max_files=MAX_FILES,
         max_pixels=settings.pixels.max_pixels_per_frame,
-        min_free_bytes=settings.spool.min_free_bytes,
+        reserve_bytes=_RESERVE_FACTOR * settings.spool.min_free_bytes,
+        max_checks_bytes=settings.console.max_checks_bytes,
+        max_account_checks_bytes=settings.console.max_account_checks_bytes,
     )
 
 
@@ -50,8 +55,9 @@ async def receive(request: Request, services: Services, identity: Identity) -> s
         await _pump(request, upload)
         await run_in_threadpool(upload.finish)
     finally:
-        # Not awaited: this also runs while the request is being cancelled.
-        upload.discard_unless_finished()
+        # Also while the request is being cancelled, and never in the event loop: it waits for disk and database.
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(upload.discard_unless_finished)
     return upload.check_id
 
 
@@ -102,6 +108,7 @@ class _Upload:
         self._begun = True
         self._folder.make()
         self._folder.check_room(announced_bytes)
+        self._check_quota(announced_bytes)
 
     def feed(self, data: bytes) -> None:
         """Take the next piece of the body."""
@@ -124,6 +131,8 @@ class _Upload:
             raise UploadRefusedError(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "There is no image in this upload.", found.left_out
             )
+        # Others may have been uploading at the same time.
+        self._check_quota(0)
         self._folder.sync()
         recording.complete(self._services, self._identity, self.check_id, model, found.images, found.left_out)
         self._finished = True
@@ -136,6 +145,10 @@ class _Upload:
             self._form.close()
         self._folder.delete()
         recording.forget(self._services.engine, self.check_id)
+
+    def _check_quota(self, coming_bytes: int) -> None:
+        mine = recording.kept_checks(self._services.engine, self._identity)
+        quota.check(self._services.settings.checks_dir, mine, coming_bytes, self._folder.limits)
 
     def _look_at(self, files: Sequence[StoredFile]) -> _Found:
         found = _Found(images=[], left_out=[], refused=[])

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 import sqlalchemy as sa
 
+from medfake_pacs.audit import take_turn
 from medfake_pacs.config import Settings
 from medfake_pacs.console.errors import InvalidInputError, TooManyRequestsError
 from medfake_pacs.console.queries.check_models import model_choices
@@ -14,7 +15,7 @@ from medfake_pacs.console.security.known import Identity
 from medfake_pacs.console.services import Services
 from medfake_pacs.console.uploads.kinds import Image
 from medfake_pacs.console.uploads.refusals import LeftOut, UploadRefusedError
-from medfake_pacs.database import transaction
+from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.console_tables import check_files, checks
 from medfake_pacs.entities import AuditEvent
 from medfake_pacs.report.uids import UUID_ROOT, derive_uid
@@ -34,12 +35,21 @@ def begin(engine: sa.Engine, check_id: str, identity: Identity) -> None:
     """
     unfinished = sa.select(sa.func.count()).where(checks.c.user_id == identity.user_id, checks.c.state.in_(_UNFINISHED))
     with transaction(engine) as connection:
+        # Uploads that begin at the same time count one another.
+        take_turn(connection)
         if connection.execute(unfinished).scalar_one() >= _MAX_UNFINISHED:
             raise TooManyRequestsError(
                 f"{_MAX_UNFINISHED} of your checks aren't finished. Wait until some are.", _RETRY_AFTER_S
             )
         row = {"check_id": check_id, "user_id": identity.user_id, "created_at": time.time()}
         connection.execute(sa.insert(checks).values(row))
+
+
+def kept_checks(engine: sa.Engine, identity: Identity) -> frozenset[str]:
+    """Return the ids of an account's checks whose files aren't deleted, those that arrive included."""
+    query = sa.select(checks.c.check_id).where(checks.c.user_id == identity.user_id, checks.c.expired_at.is_(None))
+    with reading(engine) as connection:
+        return frozenset(connection.execute(query).scalars())
 
 
 def forget(engine: sa.Engine, check_id: str) -> None:

@@ -15,12 +15,18 @@ _CHECK_ROOM_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLimits:
-    """What one check may hold: bytes and files in all, unpacked; and what must stay free on the disk."""
+    """What one check may hold: bytes and files in all, unpacked; and how much of the disk uploads leave alone.
+
+    ``reserve_bytes`` is more than what the receiver needs to be free: uploads never stop it. ``max_checks_bytes``
+    and ``max_account_checks_bytes`` are what the files of all checks, and of one account's, may take.
+    """
 
     max_bytes: int
     max_files: int
     max_pixels: int
-    min_free_bytes: int
+    reserve_bytes: int
+    max_checks_bytes: int
+    max_account_checks_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +100,18 @@ class Folder:
             self.check_room(0)
 
     def check_room(self, coming: int) -> None:
-        """Check that the disk has room for ``coming`` bytes beyond what must stay free.
+        """Check that the disk has room for ``coming`` bytes beyond what uploads leave alone.
 
         Raises
         ------
         UploadRefusedError
             If it hasn't.
         """
-        if shutil.disk_usage(self.path).free - coming < self.limits.min_free_bytes:
+        if shutil.disk_usage(self.path).free - coming < self.limits.reserve_bytes:
             raise UploadRefusedError(
-                HTTPStatus.INSUFFICIENT_STORAGE, "The node's disk is nearly full. Tell an administrator."
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                "The node's disk is nearly full; what is left of it is kept for the images that it receives. "
+                "Delete checks that you don't need any more, or tell an administrator.",
             )
 
     def sync(self) -> None:
