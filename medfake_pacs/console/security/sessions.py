@@ -82,8 +82,11 @@ def secret_in(services: Services, request: Request) -> str:
     return request.cookies.get(cookie_name(services), "")
 
 
-def identity_of(services: Services, request: Request) -> Identity | None:
-    """Return who the request's session cookie stands for; None without one, or when it has ended."""
+def identity_of(services: Services, request: Request, *, touch: bool = True) -> Identity | None:
+    """Return who the request's session cookie stands for; None without one, or when it has ended.
+
+    Without ``touch`` nothing is written: the session counts as unused.
+    """
     secret = secret_in(services, request)
     if not secret:
         return None
@@ -101,7 +104,9 @@ def identity_of(services: Services, request: Request) -> Identity | None:
         row = connection.execute(query).mappings().first()
     if row is None:
         return None
-    if row[console_sessions.c.last_seen_at] < now - min(_SEEN_EVERY_S, settings.session_idle_s / _SEEN_PER_IDLE_TIME):
+    noted_s = min(_SEEN_EVERY_S, settings.session_idle_s / _SEEN_PER_IDLE_TIME)
+    unnoted = row[console_sessions.c.last_seen_at] < now - noted_s
+    if touch and unnoted and not _is_by_itself(request):
         _touch(services, row[console_sessions.c.session_sha256], now)
     roles = parse_roles(row[users.c.roles])
     return Identity(
@@ -116,6 +121,11 @@ def identity_of(services: Services, request: Request) -> Identity | None:
         previous_sign_in_at=row[console_sessions.c.previous_sign_in_at],
         previous_sign_in_host=row[console_sessions.c.previous_sign_in_host],
     )
+
+
+def _is_by_itself(request: Request) -> bool:
+    """Tell whether a page that lies open sent a request, and nobody need be there."""
+    return request.headers.get("X-Refresh") == "poll"
 
 
 def rotate_in(connection: sa.Connection, session_sha256: str) -> str:
