@@ -12,6 +12,7 @@ from medfake_pacs.console.queries.study_history import ReviewLine, reviews_of
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
+from medfake_pacs.console.study_views import study_viewed
 
 router = APIRouter(tags=["reviews"])
 Using = Annotated[Services, Depends(services_of)]
@@ -30,7 +31,11 @@ class NewReview(BaseModel):
 
 
 class Review(BaseModel):
-    """One opinion; `report_uid` is the SOP Instance UID of its Structured Report, null until that is written."""
+    """One opinion.
+
+    `report_uid` is the SOP Instance UID of its Structured Report, null until that is written. `unreported`: there is
+    none, as the verdict has none.
+    """
 
     review_id: int
     study_instance_uid: str
@@ -40,7 +45,7 @@ class Review(BaseModel):
     opinion: str
     comment: str
     created_at: float = Field(description="Seconds since the epoch.")
-    state: Literal["recorded", "reported"]
+    state: Literal["recorded", "reported", "unreported"]
     report_uid: str | None
 
 
@@ -52,10 +57,11 @@ class Reviews(BaseModel):
 
 @router.get(_PATH)
 def list_reviews(
-    services: Using, _identity: Annotated[Identity, requires(Permission.STUDIES_READ)], study_instance_uid: StudyUid
+    services: Using, identity: Annotated[Identity, requires(Permission.STUDIES_READ)], study_instance_uid: StudyUid
 ) -> Reviews:
-    """Return what was said of a study's verdicts."""
+    """Return what was said of a study's verdicts. The log says who looked."""
     require_study(services, study_instance_uid)
+    study_viewed(services, identity, study_instance_uid, "reviews")
     return Reviews(reviews=[_review(study_instance_uid, line) for line in reviews_of(services, study_instance_uid)])
 
 
@@ -83,6 +89,6 @@ def _review(study_instance_uid: str, line: ReviewLine) -> Review:
         opinion=line.opinion,
         comment=line.comment,
         created_at=line.created_at,
-        state="reported" if line.state == "reported" else "recorded",
+        state=line.state,  # type: ignore[arg-type]
         report_uid=line.report.sop_instance_uid if line.report else None,
     )

@@ -19,7 +19,7 @@ from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
 from medfake_pacs.console.study_views import report_exported
-from medfake_pacs.console.viewing import log_study_view, log_worklist_search
+from medfake_pacs.console.viewing import log_study_view, log_worklist_search, log_worklist_view
 from medfake_pacs.database import reading
 
 router = APIRouter(tags=["studies"])
@@ -89,11 +89,16 @@ def list_studies(
     """Search the worklist.
 
     The first answer of a search is put into the log; what follows, by `next` (which is also the `Link` header's
-    `next`), belongs to the same search.
+    `next`), belongs to the same search. Without a condition the log says once an hour that the worklist was looked at.
     """
     asked = search.asked()
     cursor = parse_cursor(search.cursor)
-    logged = log_worklist_search(services, identity, asked.conditions.as_facts(), search.logged)
+    conditions = asked.conditions.as_facts()
+    logged = None
+    if conditions:
+        logged = log_worklist_search(services, identity, conditions, search.logged if cursor else None)
+    else:
+        log_worklist_view(services, identity)
     with reading(services.engine) as connection:
         page = worklist.page_of_studies(
             connection, asked.conditions, asked.order, cursor, now=time.time(), limit=search.limit
@@ -102,7 +107,8 @@ def list_studies(
     if page.following:
         pairs = [(name, value) for name, value in asked.values.items() if value]
         pairs += [("verdict", verdict) for verdict in asked.verdicts]
-        pairs += [("limit", str(search.limit)), ("logged", str(logged)), ("cursor", str(page.following))]
+        pairs += [("limit", str(search.limit)), *([("logged", str(logged))] if logged else [])]
+        pairs.append(("cursor", str(page.following)))
         following = f"/api/studies?{urlencode(pairs)}"
         response.headers["Link"] = f'<{following}>; rel="next"'
     return StudyList(studies=studies_api.summaries(page.rows), next=following)

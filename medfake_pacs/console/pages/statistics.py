@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -15,6 +15,7 @@ from medfake_pacs.console.rendering import statistics_plots as plots
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
+from medfake_pacs.console.viewing import log_statistics_view
 from medfake_pacs.database import reading
 
 router = APIRouter()
@@ -25,11 +26,11 @@ Cache = Annotated[DayCache, Depends(day_cache_of)]
 
 @router.get("/statistics")
 def show(
-    request: Request, services: Using, _identity: Auditor, cache: Cache, since: str = "", until: str = ""
+    request: Request, services: Using, identity: Auditor, cache: Cache, since: str = "", until: str = ""
 ) -> Response:
     """Show the counts of a span of days, the newest scores, and what waits too long."""
     now = time.time()
-    facts: dict[str, object] = {"since": since, "until": until, "wrong": {}, "plots": [], "total": 0, "models": []}
+    facts: dict[str, Any] = {"since": since, "until": until, "wrong": {}, "plots": [], "total": 0, "models": []}
     facts |= {"waiting": [], "overdue_s": overdue_after_s(services.settings.completion)}
     try:
         period = read_period(since, until, datetime.fromtimestamp(now, UTC).date())
@@ -41,6 +42,7 @@ def show(
         "until": period.until.isoformat(),
         **_found(services, cache, period, now),
     }
+    log_statistics_view(services, identity, len(facts["waiting"]))
     return services.templates.TemplateResponse(request, "statistics.html", facts)
 
 
@@ -54,5 +56,6 @@ def _found(services: Services, cache: DayCache, period: Period, now: float) -> d
         "total": counts.total,
         "plots": [draw(counts) for draw in drawn] if counts.total else [],
         "models": [(each, plots.of_drift(each)) for each in found],
-        "waiting": waiting,
+        "waiting": waiting.studies,
+        "waiting_more": waiting.more,
     }

@@ -15,7 +15,7 @@ from medfake_pacs.console.queries.worklist_input import Asked, understand
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
-from medfake_pacs.console.viewing import log_worklist_search
+from medfake_pacs.console.viewing import log_worklist_search, log_worklist_view
 from medfake_pacs.database import reading
 from medfake_pacs.database.tables import studies
 
@@ -40,7 +40,7 @@ def show(request: Request, services: Using, identity: Reader) -> Response:
     if asked.wrong:
         facts = _form(services, asked) | {"rows": (), "pages": {}, "live": "", "reason": "wrong"}
         return services.templates.TemplateResponse(request, "worklist.html", facts, status_code=422)
-    rows = _rows(request, services, identity, asked)
+    rows = _rows(request, services, identity, asked, refreshes=False)
     return services.templates.TemplateResponse(request, "worklist.html", _form(services, asked) | rows)
 
 
@@ -50,7 +50,7 @@ def rows(request: Request, services: Using, identity: Reader) -> Response:
     asked = _asked(request)
     if asked.wrong:
         raise InvalidInputError("; ".join(f"{name}: {text}" for name, text in asked.wrong.items()), dict(asked.wrong))
-    facts = _rows(request, services, identity, asked)
+    facts = _rows(request, services, identity, asked, refreshes=True)
     return services.templates.TemplateResponse(request, "worklist_rows.html", facts)
 
 
@@ -60,13 +60,19 @@ def _asked(request: Request) -> Asked:
     return understand({name: given.get(name, "") for name in names}, given.getlist("verdict"))
 
 
-def _rows(request: Request, services: Services, identity: Identity, asked: Asked) -> dict[str, object]:
+def _rows(
+    request: Request, services: Services, identity: Identity, asked: Asked, *, refreshes: bool
+) -> dict[str, object]:
     cursor = parse_cursor(request.query_params.get("cursor", ""))
     conditions = asked.conditions.as_facts()
     given = request.query_params.get("logged", "")
     logged = int(given) if given.isdecimal() and len(given) <= _MAX_DIGITS else None
     if conditions:
-        logged = log_worklist_search(services, identity, conditions, logged)
+        # A first page that nobody refreshes is a search of its own.
+        goes_on = refreshes or cursor is not None
+        logged = log_worklist_search(services, identity, conditions, logged if goes_on else None)
+    else:
+        log_worklist_view(services, identity)
     with reading(services.engine) as connection:
         page = worklist.page_of_studies(connection, asked.conditions, asked.order, cursor, now=time.time())
         nothing = not page.rows and worklist.is_empty(connection)
