@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -106,7 +107,9 @@ def test_days_that_make_no_sense_are_refused_next_to_the_field(console: ConsoleS
     assert auditor.get("/statistics", params={"since": "2019-01-01", "until": "2019-12-31"}).status_code == 200
 
 
-def _scored(console: ConsoleServer, digest: str, values: list[float], prefix: str, outside: str = "") -> None:
+def _scored(
+    console: ConsoleServer, digest: str, values: list[float], prefix: str, outside: str = "", *, received: bool = True
+) -> None:
     frame = {"frame": 1, "outside_domain": outside, "regions": []}
     rows = [
         {
@@ -120,6 +123,23 @@ def _scored(console: ConsoleServer, digest: str, values: list[float], prefix: st
     ]
     with transaction(console.engine) as connection:
         connection.execute(sa.insert(scores), rows)
+        if received:
+            connection.execute(sa.insert(instances), [_received(row) for row in rows])
+
+
+def _received(score: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of the image that was received with the pixels of a score."""
+    uid = f"1.2.{score['pixel_sha256'][:1].encode().hex()}.{int(score['pixel_sha256'][1:])}"
+    return {
+        **dict.fromkeys(("sop_instance_uid", "sop_class_uid", "study_instance_uid", "series_instance_uid"), uid),
+        **dict.fromkeys(("transfer_syntax_uid", "path", "calling_ae_title", "called_ae_title", "host"), "x"),
+        "content_sha256": score["pixel_sha256"],
+        "pixel_sha256": score["pixel_sha256"],
+        "model_sha256": score["model_sha256"],
+        "size_bytes": 1,
+        "received_at": time.time(),
+        "state": "done",
+    }
 
 
 def test_drift_is_said_of_scores_that_lie_elsewhere_than_the_cards(console: ConsoleServer) -> None:
@@ -132,6 +152,9 @@ def test_drift_is_said_of_scores_that_lie_elsewhere_than_the_cards(console: Cons
     _scored(console, model_digest(knee), list(like_the_card), "a")
     _scored(console, model_digest(knee), [99.0] * 30, "b", outside="blank")
     _scored(console, model_digest(lung), [5.0] * 50, "c")
+    # What people uploaded to be checked says nothing of what is received.
+    _scored(console, model_digest(lung), [9.0] * 300, "e", received=False)
+    _scored(console, model_digest(knee), [9.0] * 300, "f", received=False)
     token = console.with_token(Role.AUDITOR)
     found = {each["model"]: each for each in token.get("/api/statistics").json()["drift"]}
     assert found["knee-xr"]["text"].startswith("no drift seen")
@@ -156,18 +179,33 @@ def test_studies_without_a_verdict_are_listed_with_the_reason(console: ConsoleSe
         _study("1.2", long_ago, revision=1),
         _study("1.3", long_ago, revision=1),
         _study("1.4", time.time(), opened_at=time.time()),
-        _study("1.5", long_ago, revision=1, verdict="real"),
+        _study("1.5", long_ago, revision=1, verdict="real", verdict_revision=1),
+        # Its second revision waits; its verdict is on the first.
+        _study("1.6", long_ago, revision=2, verdict="real", verdict_revision=1),
+        _study("1.7", long_ago, last_received_at=time.time(), revision=2, verdict="real", verdict_revision=1),
     )
     revision = {"revision": 1, "completed_at": long_ago, "trigger": "quiet", "last_received_at": long_ago}
     _insert(console, revisions, {"study_instance_uid": "1.2", "attempts": 3, **revision})
     _insert(console, revisions, {"study_instance_uid": "1.3", "attempts": 0, **revision})
+    _insert(console, revisions, {"study_instance_uid": "1.6", **revision, "revision": 2, "attempts": 7})
     _insert(console, instances, _instance("1.3", long_ago))
     page = console.signed_in(Role.AUDITOR).get("/statistics").text
     listed = dict(re.findall(r'href="/studies/([\d.]+)".*?<td>([^<]*)</td>\s*</tr>', page, re.DOTALL))
-    assert set(listed) == {"1.1", "1.2", "1.3"}
+    assert set(listed) == {"1.1", "1.2", "1.3", "1.6"}
     assert listed["1.1"].startswith("still open")
     assert listed["1.2"].startswith("assessing it failed 3 times")
+    assert listed["1.6"].startswith(
+        "the verdict that it has is on an older revision (real); assessing it failed 7 times; it is tried again"
+    )
+    assert "longest, 4 in all." in page
     assert listed["1.3"] == "being scored: 1 images wait"
+
+
+def test_a_list_that_is_cut_says_so(console: ConsoleServer) -> None:
+    long_ago = time.time() - DAY_S
+    _insert(console, studies, *(_study(f"1.{number}", long_ago, opened_at=long_ago) for number in range(51)))
+    page = console.signed_in(Role.AUDITOR).get("/statistics").text
+    assert "50 shown, there are more." in page
 
 
 def _instance(study: str, received_at: float) -> dict[str, object]:
@@ -192,5 +230,5 @@ def _instance(study: str, received_at: float) -> dict[str, object]:
 def test_an_empty_node_says_so(console: ConsoleServer) -> None:
     page = console.signed_in(Role.AUDITOR).get("/statistics").text
     assert "No study was received" in page
-    assert "has a verdict." in page
+    assert "has its verdict." in page
     assert re.search(r"too few images to tell</span>\s*0 of the 200 that it takes", page)

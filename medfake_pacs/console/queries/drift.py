@@ -19,11 +19,12 @@ from medfake_pacs.classifier.bundle import model_digest
 from medfake_pacs.classifier.card import Card, parse_card
 from medfake_pacs.config import Settings
 from medfake_pacs.config.checks import CARD_NAME
-from medfake_pacs.database.tables import scores
+from medfake_pacs.database.tables import instances, scores
 from medfake_pacs.errors import BundleError
 
 NEWEST_IMAGES = 2000
 FEWEST_IMAGES = 200
+_LOOKED_AT = 20_000
 _BINS = 24
 _CHANCE = 0.01
 _MATTERS = 0.15
@@ -81,14 +82,17 @@ def installed_cards(settings: Settings) -> tuple[Card, ...]:
 
 
 def drift(connection: sa.Connection, card: Card, since: float) -> Drift:
-    """Compare a model's newest scores since a time (seconds since the epoch) with its card."""
+    """Compare the scores of the newest images received since a time (seconds since the epoch) with the model's card.
+
+    Uploads to be checked don't count: people choose those, and one may well have been made to be a fake.
+    """
     digest = model_digest(card)
     first = scores.c.frames[0]
-    query = (
-        sa.select(first["score"].as_float(), first["outside_domain"].as_string())
-        .where(scores.c.model_sha256 == digest, scores.c.scored_at >= since)
-        .order_by(scores.c.scored_at.desc())
-        .limit(NEWEST_IMAGES)
+    received = _received(digest, since).subquery()
+    query = sa.select(first["score"].as_float(), first["outside_domain"].as_string()).join_from(
+        received,
+        scores,
+        sa.and_(scores.c.pixel_sha256 == received.c.pixel_sha256, scores.c.model_sha256 == digest),
     )
     rows = connection.execute(query).all()
     inside = sorted(score for score, outside in rows if score is not None and not outside)
@@ -108,6 +112,27 @@ def drift(connection: sa.Connection, card: Card, since: float) -> Drift:
         edges=edges,
         reference_shares=theirs,
         shares=ours,
+    )
+
+
+def _received(digest: str, since: float) -> sa.Select[tuple[str]]:
+    """Return the query for the pixels of the newest images that were received for a model, each once.
+
+    Only so many of the newest images of any model are looked at: there is no index by model.
+    """
+    columns = instances.c
+    newest = (
+        sa.select(columns.instance_id, columns.pixel_sha256, columns.model_sha256, columns.received_at)
+        .order_by(columns.instance_id.desc())
+        .limit(_LOOKED_AT)
+        .subquery()
+    )
+    return (
+        sa.select(newest.c.pixel_sha256)
+        .where(newest.c.model_sha256 == digest, newest.c.received_at >= since, newest.c.pixel_sha256.is_not(None))
+        .group_by(newest.c.pixel_sha256)
+        .order_by(sa.func.max(newest.c.instance_id).desc())
+        .limit(NEWEST_IMAGES)
     )
 
 
