@@ -139,6 +139,34 @@ def test_retention_deletes_files_of_settled_studies_only_and_keeps_rows(
     assert housekeeping.expire(context, later) == 0
 
 
+def test_retention_that_is_broken_off_goes_on_the_next_time(
+    stopped: NodeProcess, context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, or refused by the disk: a study only counts as expired when its files are gone."""
+    context = context_of(stopped)
+    (row,) = stopped.rows("instances")
+    path = context.settings.spool_dir / row.path
+    later = time.time() + 8 * 86_400
+
+    def raises(error: BaseException) -> Callable[..., None]:
+        def unlink(_path: object, missing_ok: bool = False) -> None:
+            raise error
+
+        return unlink
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "unlink", raises(PermissionError(13, "Permission denied")))
+        assert housekeeping.expire(context, later) == 0
+        patch.setattr(type(path), "unlink", raises(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            housekeeping.expire(context, later)
+    assert path.is_file()
+    assert stopped.rows("studies")[0].expired_at is None
+    assert housekeeping.expire(context, later) == 1
+    assert not path.exists()
+    assert stopped.rows("studies")[0].expired_at == later
+
+
 def test_a_clock_that_was_set_back_does_not_hold_a_study_for_ever(stopped: NodeProcess, context_of: ContextOf) -> None:
     context = context_of(stopped)
     ahead = time.time() + 365 * 86_400
