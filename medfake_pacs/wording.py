@@ -1,6 +1,7 @@
 """The words that command line, console and API share, so that one thing has one name everywhere."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from medfake_pacs.entities import VerdictLabel
@@ -18,7 +19,12 @@ PROBABILITY_MEANING = (
     "The probability, as the model's calibration estimates it, that the pixels are fake; it holds for images like "
     "those that the model was calibrated on."
 )
-DELIVERY_STATES: Mapping[str, str] = MappingProxyType({"waiting": "waiting", "sent": "sent", "dead": "dead letter"})
+DELIVERY_STATES: Mapping[str, str] = MappingProxyType(
+    {"waiting": "waiting", "sent": "sent", "dead": "dead letter", "dismissed": "dismissed"}
+)
+NOTIFICATION_STATES: Mapping[str, str] = MappingProxyType(
+    {"waiting": "waiting", "sent": "sent", "dead": "dead letter"}
+)
 # What a radiologist can say of a verdict, and what each of it says.
 OPINIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -27,4 +33,17 @@ OPINIONS: Mapping[str, str] = MappingProxyType(
         "comment": "comments on the verdict",
     }
 )
-REVIEW_STATES: Mapping[str, str] = MappingProxyType({"recorded": "report being written", "reported": "reported"})
+REVIEW_STATES: Mapping[str, str] = MappingProxyType(
+    {
+        "recorded": "report being written",
+        "reported": "reported",
+        "unreported": "recorded; there is no report to send",
+    }
+)
+
+
+def failed_attempts(attempts: int, next_attempt_at: float) -> str:
+    """Say how often assessing a revision failed and when it is tried again (seconds since the epoch; 0: at once)."""
+    times = "once" if attempts == 1 else f"{attempts} times"
+    again = f" at {datetime.fromtimestamp(next_attempt_at, UTC):%Y-%m-%d %H:%M:%SZ}" if next_attempt_at else ""
+    return f"assessing it failed {times}; it is tried again{again}"

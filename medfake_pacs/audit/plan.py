@@ -15,7 +15,14 @@ from medfake_pacs.audit.rows import AuditFilter
 from medfake_pacs.database.tables import audit_events
 
 # The kinds of events that name a destination, and those whose object may have gone out under another UID.
-DESTINATION_KINDS = ("report-sent", "report-failed", "delivery-dead", "delivery-retried", "destination-echoed")
+DESTINATION_KINDS = (
+    "report-sent",
+    "report-failed",
+    "delivery-dead",
+    "delivery-retried",
+    "delivery-dismissed",
+    "destination-echoed",
+)
 _SENT_KINDS = ("report-sent", "report-failed", "delivery-dead")
 # A model that couldn't be loaded has a name in the log, but no digest.
 _UNLOADED_KIND = "image-not-assessed"

@@ -145,7 +145,11 @@ reviews = sa.Table(
     # recorded -> reported (its report is written and its deliveries are queued)
     sa.Column("state", sa.String(16), nullable=False, server_default="recorded"),
     sa.Column("report_uid", sa.String(64)),
-    sa.Index("ix_reviews_state", "state"),
+    # While its report can't be written: how often that was tried, when it is tried again, and why it can't be.
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", _TIME, nullable=False, server_default="0"),
+    _text("problem"),
+    sa.Index("ix_reviews_state", "state", "next_attempt_at"),
 )
 
 checks = sa.Table(

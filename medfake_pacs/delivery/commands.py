@@ -1,4 +1,4 @@
-"""``medfake-pacs deliveries list``, ``deliveries retry`` and ``echo``."""
+"""``medfake-pacs deliveries list``, ``deliveries retry``, ``deliveries dismiss`` and ``echo``."""
 
 import argparse
 import json
@@ -12,9 +12,10 @@ from medfake_pacs.config import DestinationSettings, Settings
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.existing import account_name, existing_engine
 from medfake_pacs.database.tables import deliveries
+from medfake_pacs.delivery.dead_letters import dismiss, retry
 from medfake_pacs.delivery.echoing import try_echo
-from medfake_pacs.delivery.listing import ListedDelivery, listing
-from medfake_pacs.delivery.queue import DEAD, SENT, WAITING, circuit_of, retry
+from medfake_pacs.delivery.listing import STATES, ListedDelivery, listing
+from medfake_pacs.delivery.queue import circuit_of
 from medfake_pacs.delivery.retrying import Circuit
 from medfake_pacs.delivery.wording import (
     CIRCUIT_COLUMNS,
@@ -23,6 +24,8 @@ from medfake_pacs.delivery.wording import (
     attempt_cells,
     circuit_cells,
     delivery_cells,
+    dismissed,
+    not_dismissed,
     not_retried,
     retried,
     unknown_destination,
@@ -40,7 +43,7 @@ def add_arguments(subparsers: Any) -> None:
     queue = subparsers.add_parser("deliveries", help="the outgoing queue and the dead letters")
     commands = queue.add_subparsers(dest="deliveries_command", required=True)
     show = commands.add_parser("list", help="show what waits, what was sent and what was given up")
-    show.add_argument("--state", choices=(WAITING, SENT, DEAD), default="")
+    show.add_argument("--state", choices=STATES, default="")
     show.add_argument("--destination", default="", help="name of a destination")
     show.add_argument("--study", default="", help="Study Instance UID")
     show.add_argument("--attempts", action="store_true", help="show each attempt, in order")
@@ -51,6 +54,9 @@ def add_arguments(subparsers: Any) -> None:
     again.add_argument("--dead", action="store_true", help="all that were given up")
     again.add_argument("--destination", default="", help="only those for this destination")
     again.set_defaults(run=run_retry)
+    aside = commands.add_parser("dismiss", help="put dead letters aside that nobody is to be told of any more")
+    aside.add_argument("ids", nargs="+", type=int, metavar="ID", help="number of a delivery, from the list")
+    aside.set_defaults(run=run_dismiss)
     verification = subparsers.add_parser("echo", help="C-ECHO a configured destination")
     verification.add_argument("name", metavar="NAME", help="name of a destination")
     verification.set_defaults(run=run_echo)
@@ -102,6 +108,21 @@ def run_retry(settings: Settings, args: argparse.Namespace) -> int:
             )
     print(retried(done))
     refused = not_retried(args.ids, done)
+    for sentence in refused:
+        print(sentence, file=sys.stderr)
+    return _FAILED if refused else 0
+
+
+def run_dismiss(settings: Settings, args: argparse.Namespace) -> int:
+    """Dismiss dead letters; 1 if one that was named is none."""
+    ae_titles = {item.name: item.ae_title for item in settings.destinations}
+    with existing_engine(settings.database_url, deliveries, "queue") as engine:
+        if engine is None:
+            return _UNUSABLE
+        with transaction(engine) as connection:
+            done = dismiss(connection, args.ids, time.time(), who=account_name(), ae_titles=ae_titles)
+    print(dismissed(done))
+    refused = not_dismissed(args.ids, done)
     for sentence in refused:
         print(sentence, file=sys.stderr)
     return _FAILED if refused else 0

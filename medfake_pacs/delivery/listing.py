@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from medfake_pacs.database.tables import audit_events, deliveries, delivery_attempts
-from medfake_pacs.delivery.queue import ATTEMPTED, DEAD, SENT, SENT_UID, WAITING
+from medfake_pacs.delivery.queue import ATTEMPTED, DEAD, DISMISSED, SENT, SENT_UID, WAITING
 
-STATES = (WAITING, SENT, DEAD)
+STATES = (WAITING, SENT, DEAD, DISMISSED)
 _DELIVERIES_PER_FETCH = 200
 _ATTEMPTS_SHOWN = 200
 

@@ -1,13 +1,13 @@
 """The outgoing queue: which report goes where, when it is tried next, and what became of each attempt.
 
-A delivery is ``waiting`` until it is ``sent`` or, after ``give_up_after_s``, ``dead``; an administrator puts
-a dead one back. Every function works in the caller's transaction. Those that write to the log take their turn at it
-first, so that two of them never wait for each other's rows crosswise.
+A delivery is ``waiting`` until it is ``sent`` or, after ``give_up_after_s``, ``dead``; an administrator puts a dead
+one back or makes it ``dismissed`` (see ``dead_letters``). Every function works in the caller's transaction. Those
+that write to the log take their turn at it first, so that two of them never wait for each other's rows crosswise.
 """
 
 import math
 import random as random_module
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from medfake_pacs import audit
 from medfake_pacs.config import RetrySettings
+from medfake_pacs.database.console_tables import reviews
 from medfake_pacs.database.engine import insert_into
 from medfake_pacs.database.tables import deliveries, delivery_attempts, instances, reports
 from medfake_pacs.delivery.retrying import FAILURES_TO_OPEN, Circuit, CircuitState, circuit
@@ -22,7 +23,7 @@ from medfake_pacs.entities import AuditEvent, Delivery, Report
 from medfake_pacs.errors import DeliveryError
 from medfake_pacs.retrying import next_attempt
 
-WAITING, SENT, DEAD = "waiting", "sent", "dead"
+WAITING, SENT, DEAD, DISMISSED = "waiting", "sent", "dead", "dismissed"
 ATTEMPTED = ("report-sent", "report-failed")
 SENT_UID = "sent_sop_instance_uid"
 _OUT_OF_RESOURCES = (0xA700, 0xA7FF)
@@ -61,9 +62,13 @@ def due(
     """Return at most ``limit`` deliveries whose time has come, the longest waiting first.
 
     With ``retry`` the destination's circuit counts: while it is open there is none, or one that probes.
+    A review's report isn't due while the report that it points to waits for the same destination.
     """
     deliverable = sa.and_(
-        deliveries.c.destination == destination, deliveries.c.state == WAITING, deliveries.c.next_attempt_at <= now
+        deliveries.c.destination == destination,
+        deliveries.c.state == WAITING,
+        deliveries.c.next_attempt_at <= now,
+        sa.or_(reports.c.kind != "review", ~_reviewed_waits().exists()),
     )
     if retry is not None:
         state = circuit_of(connection, destination, retry, now)
@@ -143,47 +148,11 @@ def record(
         _release_others(connection, delivery.destination, now)
     payload = _attempt_facts(delivery, number, state, next_attempt_at)
     kind = ATTEMPTED[0] if delivery.succeeded else ATTEMPTED[1]
-    audit.append(connection, _event(connection, kind, row, ae_title, payload), occurred_at=now)
+    audit.append(connection, event_of(connection, kind, row, ae_title, payload), occurred_at=now)
     if state == DEAD:
-        audit.append(connection, _event(connection, "delivery-dead", row, ae_title, payload), occurred_at=now)
+        audit.append(connection, event_of(connection, "delivery-dead", row, ae_title, payload), occurred_at=now)
         if _is_unanswered(delivery):
             _give_up_others(connection, delivery, retry, now, ae_title)
-
-
-def retry(
-    connection: sa.Connection,
-    ids: Iterable[int] | None,
-    now: float,
-    *,
-    who: str = "",
-    destination: str | None = None,
-    ae_titles: dict[str, str] | None = None,
-) -> list[int]:
-    """Have deliveries tried at once: every dead one, or those that ``ids`` name, dead or waiting.
-
-    Returns which they were. Their time to give up starts anew at ``now``; their attempts stay on record.
-    ``who`` and the destinations' ``ae_titles``, by name, go to the log.
-    """
-    audit.take_turn(connection)
-    query = sa.select(deliveries).order_by(deliveries.c.delivery_id)
-    if ids is None:
-        query = query.where(deliveries.c.state == DEAD)
-    else:
-        query = query.where(deliveries.c.state.in_((DEAD, WAITING)), deliveries.c.delivery_id.in_(list(ids)))
-    if destination is not None:
-        query = query.where(deliveries.c.destination == destination)
-    rows = connection.execute(query.with_for_update()).all()
-    for row in rows:
-        connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.delivery_id == row.delivery_id)
-            .values(state=WAITING, created_at=now, next_attempt_at=now, finished_at=None)
-        )
-    for row in rows:
-        payload = {"delivery_id": row.delivery_id, "destination": row.destination, "who": who}
-        ae_title = (ae_titles or {}).get(row.destination, "")
-        audit.append(connection, _event(connection, "delivery-retried", row, ae_title, payload), occurred_at=now)
-    return [row.delivery_id for row in rows]
 
 
 def _unanswered_attempts(connection: sa.Connection, destination: str) -> Sequence[float]:
@@ -195,7 +164,7 @@ def _unanswered_attempts(connection: sa.Connection, destination: str) -> Sequenc
     attempts = delivery_attempts.c
     unanswered = sa.or_(attempts.status.is_(None), attempts.status.between(*_OUT_OF_RESOURCES))
     unsent = sa.select(deliveries.c.delivery_id)
-    unsent = unsent.where(deliveries.c.destination == destination, deliveries.c.state.in_((WAITING, DEAD)))
+    unsent = unsent.where(deliveries.c.destination == destination, deliveries.c.state.in_((WAITING, DEAD, DISMISSED)))
     sent_at = sa.select(sa.func.max(deliveries.c.next_attempt_at))
     sent_at = sent_at.where(deliveries.c.destination == destination, deliveries.c.state == SENT)
     refused_at = sa.select(sa.func.max(attempts.attempted_at)).where(attempts.delivery_id.in_(unsent), ~unanswered)
@@ -210,6 +179,21 @@ def _unanswered_attempts(connection: sa.Connection, destination: str) -> Sequenc
 def _untried() -> sa.ColumnElement[bool]:
     """Tell the deliveries that were not tried since they were queued or put back."""
     return deliveries.c.next_attempt_at == deliveries.c.created_at
+
+
+def _reviewed_waits() -> sa.Select[tuple[object, ...]]:
+    """Select the waiting delivery, to the same destination, of the report that a delivery's review is about."""
+    theirs, reviewed = deliveries.alias("theirs"), reports.alias("reviewed")
+    return sa.select(theirs.c.delivery_id).where(
+        reviews.c.study_instance_uid == reports.c.study_instance_uid,
+        reviews.c.report_uid == reports.c.sop_instance_uid,
+        reviewed.c.study_instance_uid == reviews.c.study_instance_uid,
+        reviewed.c.kind == "verdict",
+        reviewed.c.revision == reviews.c.revision,
+        theirs.c.report_uid == reviewed.c.sop_instance_uid,
+        theirs.c.destination == deliveries.c.destination,
+        theirs.c.state == WAITING,
+    )
 
 
 def _insert_attempt(connection: sa.Connection, delivery: Delivery, number: int, now: float) -> None:
@@ -275,7 +259,7 @@ def _give_up_others(
         connection.execute(sa.update(deliveries).where(deliveries.c.delivery_id == row.delivery_id).values(values))
         facts = {"delivery_id": row.delivery_id, "destination": row.destination, "attempt": row.attempts}
         payload = {**facts, "comment": delivery.comment}
-        audit.append(connection, _event(connection, "delivery-dead", row, ae_title, payload), occurred_at=now)
+        audit.append(connection, event_of(connection, "delivery-dead", row, ae_title, payload), occurred_at=now)
 
 
 def _attempt_facts(delivery: Delivery, number: int, state: str, next_attempt_at: float) -> dict[str, object]:
@@ -292,7 +276,7 @@ def _attempt_facts(delivery: Delivery, number: int, state: str, next_attempt_at:
     }
 
 
-def _event(
+def event_of(
     connection: sa.Connection,
     kind: str,
     row: sa.Row[tuple[object, ...]],

@@ -1,14 +1,17 @@
 """What is said of deliveries and destinations: one set of columns and sentences for command line and console."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from medfake_pacs.config import DestinationSettings
+from medfake_pacs.delivery.dead_letters import Retried
 from medfake_pacs.delivery.listing import Attempt, ListedDelivery
 from medfake_pacs.delivery.queue import WAITING
 from medfake_pacs.delivery.retrying import Circuit, CircuitState
+from medfake_pacs.wording import DELIVERY_STATES
 
 DELIVERY_COLUMNS = ("ID", "study", "report", "destination", "state", "attempts", "when", "status", "comment")
+HOMELESS_REMEDY = "add one with this name to [[destinations]], or dismiss what is for it"
 CIRCUIT_COLUMNS = ("destination", "AE title", "address", "circuit", "failures in a row", "next probe")
 
 
@@ -16,8 +19,9 @@ def delivery_cells(row: ListedDelivery) -> tuple[str, ...]:
     """Return a delivery's cells under ``DELIVERY_COLUMNS``."""
     when = f"next {time_text(row.next_attempt_at)}" if row.state == WAITING else time_text(row.finished_at)
     cells = (
-        str(row.delivery_id), row.study_instance_uid, row.report_uid, row.destination, row.state,
-        str(row.attempts), when, status_text(row.last_status), row.last_comment,
+        str(row.delivery_id), row.study_instance_uid, row.report_uid, row.destination,
+        DELIVERY_STATES.get(row.state, row.state), str(row.attempts), when, status_text(row.last_status),
+        row.last_comment,
     )  # fmt: skip
     return tuple(map(printable, cells))
 
@@ -39,15 +43,41 @@ def circuit_cells(destination: DestinationSettings, circuit: Circuit) -> tuple[s
     return (destination.name, destination.ae_title, where, str(circuit.state), str(circuit.failures), probe)
 
 
-def retried(done: Sequence[int]) -> str:
+def retried(outcome: Retried) -> str:
     """Return the sentence that says which deliveries were put back."""
-    return f"{len(done)} to be tried at once" + (f": {', '.join(map(str, done))}" if done else "")
+    return f"{len(outcome.done)} to be tried at once" + _numbers(outcome.done)
 
 
-def not_retried(asked: Iterable[int], done: Iterable[int]) -> list[str]:
-    """Return a sentence for each delivery that was asked for and not put back."""
+def not_retried(asked: Iterable[int], outcome: Retried) -> list[str]:
+    """Return a sentence for each delivery, or each destination's dead letters, that wasn't put back."""
+    named = set(asked)
+    homeless = dict(outcome.homeless)
+    sentences = [
+        f"{delivery_id}: no delivery with this number is waiting, a dead letter or dismissed"
+        for delivery_id in sorted(named - set(outcome.done) - set(homeless))
+    ]
+    for name in sorted(set(homeless.values())):
+        numbers = [delivery_id for delivery_id, destination in outcome.homeless if destination == name]
+        what = ", ".join(map(str, numbers)) if named else f"{len(numbers)} left"
+        sentences.append(f"{what}: no destination is named {name!r} any more; {HOMELESS_REMEDY}")
+    return sentences
+
+
+def dismissed(done: Iterable[int]) -> str:
+    """Return the sentence that says which dead letters were dismissed."""
+    numbers = tuple(done)
+    return f"{len(numbers)} dismissed" + _numbers(numbers)
+
+
+def not_dismissed(asked: Iterable[int], done: Iterable[int]) -> list[str]:
+    """Return a sentence for each delivery that was to be dismissed and wasn't."""
     refused = sorted(set(asked) - set(done))
-    return [f"{delivery_id}: no delivery with this number is waiting or dead" for delivery_id in refused]
+    return [f"{delivery_id}: no delivery with this number is a dead letter" for delivery_id in refused]
+
+
+def _numbers(done: Iterable[int]) -> str:
+    text = ", ".join(map(str, done))
+    return f": {text}" if text else ""
 
 
 def unknown_destination(name: str, destinations: Iterable[DestinationSettings]) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from medfake_pacs.notification.listing import ListedNotification
 from medfake_pacs.notification.queue import WAITING
-from medfake_pacs.wording import DELIVERY_STATES
+from medfake_pacs.wording import NOTIFICATION_STATES
 
 NOTIFICATION_COLUMNS = ("ID", "study", "verdict", "target", "state", "attempts", "when", "status", "comment")
 
@@ -18,7 +18,7 @@ def notification_cells(row: ListedNotification) -> tuple[str, ...]:
         f"{row.study_instance_uid}, revision {row.revision}",
         row.verdict,
         row.target,
-        DELIVERY_STATES.get(row.state, row.state),
+        NOTIFICATION_STATES.get(row.state, row.state),
         str(row.attempts),
         when,
         "" if row.last_status is None else str(row.last_status),

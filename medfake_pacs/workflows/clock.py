@@ -31,6 +31,8 @@ _DELIVERY_S = 0.5
 _CHECKS_S = 0.3
 _HEARTBEAT_S = 5.0
 _REPAIR_S = 30.0
+# A worker that doesn't know a new destination yet leaves its reports to one that does.
+_UNKNOWN_AFTER_S = 300.0
 _HOUR_S = 3600.0
 _DAY_S = 86_400.0
 _SOON_S = 60.0
@@ -70,6 +72,7 @@ class Clock:
             (self.notify, _DELIVERY_S),
             (self.beat, _HEARTBEAT_S),
             (self.repair, _REPAIR_S),
+            (self.give_up_unknown, _REPAIR_S),
             (self.keep_house, _HOUR_S),
             (self.anchor, _DAY_S),
         )
@@ -107,6 +110,10 @@ class Clock:
         """Hand over each destination that a report is due for."""
         for destination, batch in deliveries.destinations_due(self._context, time.time()):
             self._engine.enqueue_delivery(destination, batch)
+
+    def give_up_unknown(self) -> None:
+        """Give up what waits for destinations that aren't configured."""
+        deliveries.give_up_unknown(self._context, time.time(), _UNKNOWN_AFTER_S)
 
     def run_checks(self) -> None:
         """Assess the images that were uploaded to the console."""

@@ -8,12 +8,12 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from medfake_pacs import audit, crashpoints
+from medfake_pacs import crashpoints
 from medfake_pacs.config import DestinationSettings
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.tables import deliveries
-from medfake_pacs.delivery import OutgoingReport, client_context, due, record, send_batch
-from medfake_pacs.entities import AuditEvent, Delivery
+from medfake_pacs.delivery import OutgoingReport, client_context, dead_letters, due, record, send_batch
+from medfake_pacs.entities import Delivery
 from medfake_pacs.errors import DeliveryError
 from medfake_pacs.report import as_comprehensive
 from medfake_pacs.workflows.context import Context
@@ -61,30 +61,22 @@ def _sole_sender(context: Context, destination_name: str) -> Iterator[bool]:
                 connection.commit()
 
 
-def give_up_unknown(context: Context, now: float) -> int:
-    """Make dead letters of what waits for destinations that aren't configured any more; return how many.
+def give_up_unknown(context: Context, now: float, waiting_for_s: float = 0.0) -> int:
+    """Make dead letters of what has waited for destinations that aren't configured; return how many.
 
     They stay to be seen, and `deliveries retry` sends them once a destination has that name again.
     """
     known = [item.name for item in context.settings.destinations]
-    unknown = (deliveries.c.state == "waiting", deliveries.c.destination.not_in(known))
+    unknown = sa.select(deliveries.c.delivery_id).where(
+        deliveries.c.state == "waiting",
+        deliveries.c.destination.not_in(known),
+        deliveries.c.created_at <= now - waiting_for_s,
+    )
+    with reading(context.engine) as connection:
+        if connection.execute(unknown.limit(1)).first() is None:
+            return 0
     with transaction(context.engine) as connection:
-        rows = connection.execute(sa.select(deliveries).where(*unknown)).all()
-        for row in rows:
-            comment = f"no destination is named {row.destination!r} any more"
-            connection.execute(
-                sa.update(deliveries)
-                .where(deliveries.c.delivery_id == row.delivery_id)
-                .values(state="dead", finished_at=now, last_comment=comment)
-            )
-            event = AuditEvent(
-                kind="delivery-dead",
-                study_instance_uid=row.study_instance_uid,
-                sop_instance_uid=row.report_uid,
-                payload={"delivery_id": row.delivery_id, "destination": row.destination, "comment": comment},
-            )
-            audit.append(connection, event)
-    return len(rows)
+        return dead_letters.give_up_unknown(connection, known, now, waiting_for_s)
 
 
 def _send(context: Context, destination: DestinationSettings) -> int:

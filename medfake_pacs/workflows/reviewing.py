@@ -1,25 +1,29 @@
 """Turn the reviews that radiologists recorded into reports, and queue their deliveries; each step may run again."""
 
 import logging
+import random
 import time
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from medfake_pacs import audit, crashpoints
+from medfake_pacs.config import RetrySettings
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.console_tables import reviews
 from medfake_pacs.database.tables import deliveries, instances, reports, revisions
 from medfake_pacs.delivery import enqueue
 from medfake_pacs.entities import AuditEvent, Report
-from medfake_pacs.errors import ReportError
+from medfake_pacs.errors import MedfakeError, ReportError
 from medfake_pacs.report import Review, build_review
+from medfake_pacs.retrying import next_attempt
 from medfake_pacs.workflows.assessment import recorded_verdict
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.reporting import output_dir, report_of, report_settings
 
 KIND = "review"
 _AT_A_TIME = 50
+_RETRY = RetrySettings(first_delay_s=30.0, max_delay_s=900.0)
 _log = logging.getLogger(__name__)
 
 
@@ -27,18 +31,36 @@ def report_reviews(context: Context) -> None:
     """Write the report of every recorded review and queue it for the destinations of the report that it is about.
 
     A review of a verdict that isn't reported yet waits for that; one of a verdict that is reported to nobody has no
-    report. One that can't be written doesn't keep the others waiting, and is tried again.
+    report. One that can't be written is tried again after a growing delay, without end, and doesn't keep the others
+    waiting.
     """
-    for row in _recorded(context):
+    for row in _recorded(context, time.time()):
         try:
             _report(context, row)
-        except (ReportError, OSError) as error:
-            reason = str(error) if isinstance(error, ReportError) else type(error).__name__
-            _log.error("a review can't be reported", extra={"review_id": row.review_id, "reason": reason})
+        except (MedfakeError, OSError, sa.exc.SQLAlchemyError) as error:
+            _postpone(context, row, str(error) if isinstance(error, MedfakeError) else type(error).__name__)
 
 
-def _recorded(context: Context) -> Sequence[sa.Row[tuple[object, ...]]]:
-    """Return the reviews whose revision's own report is made, or decided against, the oldest first."""
+def _postpone(context: Context, row: sa.Row[tuple[object, ...]], reason: str) -> None:
+    """Have a review tried again later; the log keeps the first failure."""
+    attempt = row.attempts + 1
+    delay_s = next_attempt(attempt, _RETRY, random.random)
+    _log.error("a review can't be reported",
+               extra={"review_id": row.review_id, "reason": reason, "again_in_s": round(delay_s, 1)})  # fmt: skip
+    mine = (reviews.c.review_id == row.review_id, reviews.c.state == "recorded", reviews.c.attempts == row.attempts)
+    values = {"attempts": attempt, "next_attempt_at": time.time() + delay_s, "problem": reason}
+    with transaction(context.engine) as connection:
+        if connection.execute(sa.update(reviews).where(*mine).values(values)).rowcount != 1 or attempt > 1:
+            return
+        payload = {"review_id": row.review_id, "revision": row.revision, "reason": reason}
+        audit.append(connection, _event(connection, "review-report-failed", row, payload))
+
+
+def _recorded(context: Context, now: float) -> Sequence[sa.Row[tuple[object, ...]]]:
+    """Return the reviews that are due and whose revision's own report is made, or decided against.
+
+    Those that were never tried come first, then by when they are due.
+    """
     assessed = sa.and_(
         revisions.c.study_instance_uid == reviews.c.study_instance_uid,
         revisions.c.revision == reviews.c.revision,
@@ -47,8 +69,8 @@ def _recorded(context: Context) -> Sequence[sa.Row[tuple[object, ...]]]:
     query = (
         sa.select(reviews)
         .join(revisions, assessed)
-        .where(reviews.c.state == "recorded")
-        .order_by(reviews.c.review_id)
+        .where(reviews.c.state == "recorded", reviews.c.next_attempt_at <= now)
+        .order_by(reviews.c.next_attempt_at, reviews.c.review_id)
         .limit(_AT_A_TIME)
     )
     with reading(context.engine) as connection:
@@ -58,7 +80,7 @@ def _recorded(context: Context) -> Sequence[sa.Row[tuple[object, ...]]]:
 def _report(context: Context, row: sa.Row[tuple[object, ...]]) -> None:
     with reading(context.engine) as connection:
         reviewed = _reviewed_report(context, connection, row)
-        destinations = _destinations(connection, reviewed) if reviewed else []
+        destinations = _destinations(context, connection, reviewed) if reviewed else []
         number = _number(connection, row)
     report = None
     if reviewed is not None:
@@ -79,9 +101,11 @@ def _reviewed_report(context: Context, connection: sa.Connection, row: sa.Row[tu
     return report_of(context, found) if found else None
 
 
-def _destinations(connection: sa.Connection, reviewed: Report) -> list[str]:
+def _destinations(context: Context, connection: sa.Connection, reviewed: Report) -> list[str]:
+    """Return where the reviewed report went, as far as there are destinations of these names still."""
+    known = {item.name for item in context.settings.destinations}
     query = sa.select(deliveries.c.destination).where(deliveries.c.report_uid == reviewed.sop_instance_uid)
-    return sorted(connection.execute(query).scalars())
+    return sorted(known.intersection(connection.execute(query).scalars()))
 
 
 def _number(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> int:
@@ -99,6 +123,7 @@ def _build(context: Context, row: sa.Row[tuple[object, ...]], reviewed: Report, 
     review = Review(
         number=number,
         reviewer=row.display_name or row.user_name,
+        login=row.user_name,
         opinion=row.opinion,
         comment=row.comment,
         created_at=row.created_at,
@@ -118,7 +143,8 @@ def _record(
     """Record the report, its deliveries and the log's event with the review's new state, unless another has."""
     now = time.time()
     mine = (reviews.c.review_id == row.review_id, reviews.c.state == "recorded")
-    done = {"state": "reported", "report_uid": report.sop_instance_uid if report else None}
+    done = {"state": "reported", "problem": "",
+            "report_uid": report.sop_instance_uid if report else None}  # fmt: skip
     with transaction(context.engine) as connection:
         if connection.execute(sa.update(reviews).where(*mine).values(done)).rowcount != 1:
             return
@@ -137,26 +163,7 @@ def _record(
             )
         )
         enqueue(connection, report, destinations, now)
-        audit.append(connection, _event(connection, row, report, reviewed, destinations))
-
-
-def _event(
-    connection: sa.Connection,
-    row: sa.Row[tuple[object, ...]],
-    report: Report,
-    reviewed: Report,
-    destinations: Sequence[str],
-) -> AuditEvent:
-    query = sa.select(instances.c.patient_id, instances.c.accession_number)
-    query = query.where(instances.c.study_instance_uid == row.study_instance_uid).limit(1)
-    first = connection.execute(query).first()
-    return AuditEvent(
-        kind="report-created",
-        study_instance_uid=row.study_instance_uid,
-        sop_instance_uid=report.sop_instance_uid,
-        patient_id=first.patient_id if first else "",
-        accession_number=first.accession_number if first else "",
-        payload={
+        payload = {
             "review_id": row.review_id,
             "number": report.revision,
             "revision": row.revision,
@@ -164,5 +171,25 @@ def _event(
             "reviewed_report": reviewed.sop_instance_uid,
             "sha256": report.sha256,
             "destinations": list(destinations),
-        },
+        }
+        audit.append(connection, _event(connection, "report-created", row, payload, report.sop_instance_uid))
+
+
+def _event(
+    connection: sa.Connection,
+    kind: str,
+    row: sa.Row[tuple[object, ...]],
+    payload: dict[str, object],
+    report_uid: str = "",
+) -> AuditEvent:
+    query = sa.select(instances.c.patient_id, instances.c.accession_number)
+    query = query.where(instances.c.study_instance_uid == row.study_instance_uid).limit(1)
+    first = connection.execute(query).first()
+    return AuditEvent(
+        kind=kind,
+        study_instance_uid=row.study_instance_uid,
+        sop_instance_uid=report_uid,
+        patient_id=first.patient_id if first else "",
+        accession_number=first.accession_number if first else "",
+        payload=payload,
     )

@@ -106,7 +106,7 @@ def test_one_dead_letter_is_sent_again_and_the_log_says_who_did_it(console: Cons
     assert (facts["who"], facts["delivery_id"], facts["destination"]) == ("ada", 1, "pacs")
     sent = client.post("/node/deliveries/4/retry")
     assert sent.status_code == 409
-    assert "4: no delivery with this number is waiting or dead" in sent.text
+    assert "4: no delivery with this number is waiting, a dead letter or dismissed" in sent.text
 
 
 def test_all_dead_letters_of_a_destination_after_a_question(console: ConsoleServer) -> None:
@@ -121,6 +121,76 @@ def test_all_dead_letters_of_a_destination_after_a_question(console: ConsoleServ
     with console.engine.connect() as connection:
         query = sa.select(deliveries.c.destination).distinct().where(deliveries.c.state == "dead")
         assert list(connection.execute(query).scalars()) == ["gone"]
+
+
+def _states(console: ConsoleServer, destination: str) -> set[str]:
+    with console.engine.connect() as connection:
+        query = sa.select(deliveries.c.state).where(deliveries.c.destination == destination)
+        return set(connection.execute(query).scalars())
+
+
+def test_what_is_for_a_removed_destination_is_not_put_back_and_the_remedy_is_said(console: ConsoleServer) -> None:
+    client = console.signed_in(Role.ADMINISTRATOR)
+    remedy = "add one with this name to [[destinations]], or dismiss what is for it"
+    dead = _expected(state="dead", destination="gone")
+    refused = client.post("/node/deliveries/retry?destination=gone")
+    assert refused.status_code == 409
+    assert f"{len(dead)} left: no destination is named &#39;gone&#39; any more; {remedy}" in refused.text
+    one = console.with_token(Role.ADMINISTRATOR).post(f"/api/deliveries/{dead[0]}/retry")
+    assert one.status_code == 409
+    assert one.json()["detail"] == f"{dead[0]}: no destination is named 'gone' any more; {remedy}"
+    everything = client.post("/node/deliveries/retry").text
+    assert f"{len(_expected(state='dead', destination='pacs'))} to be tried at once" in everything
+    assert remedy in everything
+    assert _states(console, "gone") == {"dead", "waiting", "sent"}
+    page = client.get(f"/node/deliveries/{dead[0]}").text
+    assert remedy in page
+    assert "Send delivery" not in page
+
+
+def test_a_dead_letter_is_dismissed_after_a_question_and_no_trouble_any_more(console: ConsoleServer) -> None:
+    client, caller = console.signed_in(Role.ADMINISTRATOR, name="ada"), console.with_token(Role.ADMINISTRATOR)
+    dead = _expected(state="dead", destination="gone")
+
+    def counted() -> float:
+        line = 'medfake_deliveries{destination="gone",state="dead"} '
+        found = [each for each in console.anonymous().get("/metrics").text.splitlines() if each.startswith(line)]
+        return float(found[0].removeprefix(line)) if found else 0
+
+    assert counted() == len(dead)
+    assert f"/node/deliveries/{dead[0]}/dismiss" in client.get(f"/node/deliveries/{dead[0]}").text
+    assert "Dismiss delivery" in client.get(f"/node/deliveries/{dead[0]}/dismiss").text
+    assert f"1 dismissed: {dead[0]}" in client.post(f"/node/deliveries/{dead[0]}/dismiss").text
+    for number in dead[1:]:
+        assert caller.post(f"/api/deliveries/{number}/dismiss").json()["text"] == f"1 dismissed: {number}"
+    assert counted() == 0
+    node = caller.get("/api/node").json()
+    assert [letters["destination"] for letters in node["dead_letters"]] == ["pacs"]
+    assert not [part for part in node["parts"] if "dead letters for gone" in part["text"]]
+    again = caller.post(f"/api/deliveries/{dead[0]}/dismiss")
+    assert (again.status_code, again.json()["detail"]) == (
+        409,
+        f"{dead[0]}: no delivery with this number is a dead letter",
+    )
+    listed = caller.get("/api/deliveries?state=dismissed").json()["deliveries"]
+    assert [row["delivery_id"] for row in listed] == dead
+    assert "dismissed" in client.get("/node/deliveries?state=dismissed&destination=gone").text
+    with console.engine.connect() as connection:
+        query = sa.select(audit_events.c.payload).where(audit_events.c.kind == "delivery-dismissed")
+        found = [json.loads(each)["payload"] for each in connection.execute(query).scalars()]
+    assert sorted(facts["delivery_id"] for facts in found) == sorted(dead)
+    assert found[0]["who"] == "ada"
+    assert console.signed_in(Role.AUDITOR).post(f"/node/deliveries/{dead[0]}/dismiss").status_code == 403
+
+
+def test_what_waits_for_a_removed_destination_is_seen(console: ConsoleServer) -> None:
+    waiting = len(_expected(state="waiting", destination="gone"))
+    node = console.with_token(Role.ADMINISTRATOR).get("/api/node").json()
+    [queue] = [item for item in node["queues"] if item["destination"] == "gone"]
+    assert queue["depth"]["value"] == waiting
+    assert f"{waiting} reports wait for gone, and no destination has this name" in [p["text"] for p in node["parts"]]
+    metrics = console.anonymous().get("/metrics").text
+    assert f'medfake_deliveries{{destination="gone",state="waiting"}} {waiting}.0' in metrics
 
 
 def test_attempts_by_json_and_page(console: ConsoleServer) -> None:

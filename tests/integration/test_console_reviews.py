@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
+import markupsafe
 import pytest
 import sqlalchemy as sa
 from pydicom import dcmread
@@ -16,9 +18,10 @@ from medfake_pacs import audit
 from medfake_pacs.config import load_settings
 from medfake_pacs.console.security.permissions import Permission, Role
 from medfake_pacs.crashpoints import MARKER_VARIABLE, POINT_VARIABLE
-from medfake_pacs.database import reading
+from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.console_tables import reviews
 from medfake_pacs.database.tables import audit_events, deliveries, reports
+from medfake_pacs.delivery import due
 from medfake_pacs.workflows.reviewing import report_reviews
 from tests import material, report_reading
 from tests.console_studies import FAKE_LOGIT, Studies, fake_from, studies_of
@@ -35,13 +38,14 @@ NODE = {
     "routes": [{"name": "CT", "modality": ["CT"], "model": "lung-ct", "send_to": ["pacs"]}],
 }
 _REPORT_IN_A_PROCESS = """
-import os, sys
+import json, os, sys
 from pathlib import Path
 from medfake_pacs.config import parse_settings
 from medfake_pacs.database import open_engine
 from medfake_pacs.workflows.context import Context
+from medfake_pacs.delivery import due
 from medfake_pacs.workflows.reviewing import report_reviews
-settings = parse_settings({"node": {"state_dir": sys.argv[1]}, "database": {"url": sys.argv[2]}}, base=Path("/"))
+settings = parse_settings(json.loads(sys.argv[1]), base=Path("/"))
 report_reviews(Context.open(settings, open_engine(settings.database_url)))
 """
 
@@ -222,13 +226,13 @@ def test_a_worker_that_dies_over_a_review_neither_loses_nor_doubles_it(
 ) -> None:
     uid = studies.make(material.ct_series(1))
     console.signed_in(Role.RADIOLOGIST).post(f"/studies/{uid}/reviews", data=_form())
+    node = {"state_dir": str(console.settings.node.state_dir)}
     died = subprocess.run(
         [
             sys.executable,
             "-c",
             _REPORT_IN_A_PROCESS,
-            str(console.settings.node.state_dir),
-            console.settings.database_url,
+            json.dumps(NODE | {"node": node, "database": {"url": console.settings.database_url}}),
         ],
         env=os.environ | {POINT_VARIABLE: point, MARKER_VARIABLE: str(tmp_path / "marker")},
         cwd=REPOSITORY,
@@ -263,9 +267,96 @@ def test_a_damaged_report_does_not_keep_other_reviews_waiting(console: ConsoleSe
     path.write_bytes(b"")
     report_reviews(studies.context)
     assert [row.study_instance_uid for row in _rows(console, reports, kind="review")] == [uids[1]]
+    [event] = _rows(console, audit_events, kind="review-report-failed")
+    [failed] = _rows(console, reviews, state="recorded")
+    assert (event.study_instance_uid, failed.attempts) == (uids[0], 1)
+    assert failed.problem == json.loads(event.payload)["payload"]["reason"]
+    page = client.get(f"/studies/{uids[0]}").text
+    assert "report can&#39;t be written" in page
+    assert str(markupsafe.escape(failed.problem)) in page
     path.write_bytes(content)
     report_reviews(studies.context)
+    assert len(_rows(console, reports, kind="review")) == 1
+    _make_due(console)
+    report_reviews(studies.context)
     assert len(_rows(console, reports, kind="review")) == 2
+    assert "report can&#39;t be written" not in client.get(f"/studies/{uids[0]}").text
+
+
+def _make_due(console: ConsoleServer) -> None:
+    with transaction(console.engine) as connection:
+        connection.execute(sa.update(reviews).where(reviews.c.next_attempt_at > 0).values(next_attempt_at=1.0))
+
+
+def test_many_reviews_that_can_not_be_reported_do_not_starve_one_that_can(
+    console: ConsoleServer, studies: Studies
+) -> None:
+    uids = [studies.make(material.ct_series(1, seed=seed)) for seed in (1, 2)]
+    [first] = _rows(console, reports, study_instance_uid=uids[0])
+    (console.settings.spool_dir / first.path).write_bytes(b"")
+    client = console.signed_in(Role.RADIOLOGIST)
+    client.post(f"/studies/{uids[0]}/reviews", data=_form())
+    [row] = _rows(console, reviews)
+    values = {name: value for name, value in row._mapping.items() if name != "review_id"}
+    with transaction(console.engine) as connection:
+        connection.execute(sa.insert(reviews), [values | {"comment": f"again {number}"} for number in range(60)])
+    client.post(f"/studies/{uids[1]}/reviews", data=_form())
+    for _round in range(3):
+        report_reviews(studies.context)
+    assert [made.study_instance_uid for made in _rows(console, reports, kind="review")] == [uids[1]]
+    failed = _rows(console, reviews, state="recorded")
+    assert {review.attempts for review in failed} == {1}
+    assert len(failed) == 61
+    _make_due(console)
+    report_reviews(studies.context)
+    assert len(_rows(console, audit_events, kind="review-report-failed")) == 61
+    longest = max(review.next_attempt_at for review in _rows(console, reviews, attempts=2))
+    assert longest > max(review.next_attempt_at for review in failed)
+
+
+def test_the_node_page_says_why_reviews_wait(console: ConsoleServer, studies: Studies) -> None:
+    uid = studies.make(material.ct_series(1))
+    [made] = _rows(console, reports, study_instance_uid=uid)
+    (console.settings.spool_dir / made.path).write_bytes(b"")
+    console.signed_in(Role.RADIOLOGIST).post(f"/studies/{uid}/reviews", data=_form())
+    report_reviews(studies.context)
+    with transaction(console.engine) as connection:
+        connection.execute(sa.update(reviews).values(created_at=time.time() - 3600))
+    parts = console.with_token(Role.ADMINISTRATOR).get("/api/node").json()["parts"]
+    [part] = [part for part in parts if "reviews to report" in part["text"]]
+    assert part["remedy"].startswith("the report of one can't be written: ")
+    assert uid in part["remedy"]
+
+
+def test_a_review_goes_to_no_destination_that_was_removed(console: ConsoleServer, studies: Studies) -> None:
+    uid = studies.make(material.ct_series(1))
+    with transaction(console.engine) as connection:
+        [row] = connection.execute(sa.select(deliveries)).all()
+        values = {name: value for name, value in row._mapping.items() if name != "delivery_id"}
+        connection.execute(sa.insert(deliveries).values(values | {"destination": "gone", "state": "sent"}))
+    console.signed_in(Role.RADIOLOGIST).post(f"/studies/{uid}/reviews", data=_form())
+    report_reviews(studies.context)
+    [made] = _rows(console, reports, kind="review")
+    assert [row.destination for row in _rows(console, deliveries, report_uid=made.sop_instance_uid)] == ["pacs"]
+
+
+def test_a_review_is_due_once_the_verdicts_report_does_not_wait(console: ConsoleServer, studies: Studies) -> None:
+    uid = studies.make(material.ct_series(1))
+    console.signed_in(Role.RADIOLOGIST).post(f"/studies/{uid}/reviews", data=_form())
+    report_reviews(studies.context)
+    [review] = _rows(console, reports, kind="review")
+    [verdict] = _rows(console, reports, kind="verdict")
+
+    def uids_due() -> list[str]:
+        with reading(console.engine) as connection:
+            return [item.report_uid for item in due(connection, "pacs", time.time() + 1, 10)]
+
+    assert uids_due() == [verdict.sop_instance_uid]
+    mine = deliveries.c.report_uid == verdict.sop_instance_uid
+    for state in ("sent", "dead", "dismissed"):
+        with transaction(console.engine) as connection:
+            connection.execute(sa.update(deliveries).where(mine).values(state=state))
+        assert uids_due() == [review.sop_instance_uid]
 
 
 def test_the_second_report_arrives_and_points_to_the_first(

@@ -94,6 +94,41 @@ def test_json_holds_attempts_and_circuits(settings: Settings, capsys: pytest.Cap
     assert attempt["sent_sop_instance_uid"] == "1.9.2.33"
 
 
+def test_a_dead_letter_is_dismissed_and_brought_back(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(settings, "deliveries", "dismiss", "2", "3") == 1
+    output = capsys.readouterr()
+    assert output.out == "1 dismissed: 3\n"
+    assert output.err == "2: no delivery with this number is a dead letter\n"
+    assert _listed(settings, capsys, "--state", "dismissed") == {3: "dismissed"}
+    assert _run(settings, "deliveries", "retry", "--dead") == 0
+    assert capsys.readouterr().out == "0 to be tried at once\n"
+    engine = open_engine(settings.database_url)
+    with reading(engine) as connection:
+        query = sa.text("SELECT payload FROM audit_events WHERE kind = 'delivery-dismissed'")
+        [payload] = connection.execute(query).scalars()
+    engine.dispose()
+    facts = json.loads(payload)["payload"]
+    assert (facts["delivery_id"], facts["destination"]) == (3, "pacs")
+    assert facts["who"]
+    assert _run(settings, "deliveries", "retry", "3") == 0
+    assert capsys.readouterr().out == "1 to be tried at once: 3\n"
+    assert _listed(settings, capsys, "--state", "waiting") == {2: "waiting", 3: "waiting"}
+
+
+def test_what_is_for_a_removed_destination_is_not_put_back(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    removed = settings.model_copy(update={"destinations": ()})
+    remedy = "add one with this name to [[destinations]], or dismiss what is for it"
+    assert _run(removed, "deliveries", "retry", "--dead") == 1
+    output = capsys.readouterr()
+    assert output.out == "0 to be tried at once\n"
+    assert output.err == f"1 left: no destination is named 'pacs' any more; {remedy}\n"
+    assert _run(removed, "deliveries", "retry", "2", "3") == 1
+    assert f"2, 3: no destination is named 'pacs' any more; {remedy}" in capsys.readouterr().err
+    assert _listed(settings, capsys) == {1: "sent", 2: "waiting", 3: "dead"}
+
+
 def test_the_table_shows_the_order_of_attempts(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(settings, "deliveries", "list", "--attempts") == 0
     table = capsys.readouterr().out
@@ -101,7 +136,7 @@ def test_the_table_shows_the_order_of_attempts(settings: Settings, capsys: pytes
         "closed",
         "1.9.1.33",
         "waiting",
-        "dead",
+        "dead letter",
         "no. 1",
         "0xC000 Failure",
         "\\x1b[31mno",
@@ -115,7 +150,7 @@ def test_retry_by_number_and_of_all_dead(settings: Settings, capsys: pytest.Capt
     assert _run(settings, "deliveries", "retry", "1", "2") == 1
     output = capsys.readouterr()
     assert "1 to be tried at once: 2" in output.out
-    assert "1: no delivery with this number is waiting or dead" in output.err
+    assert "1: no delivery with this number is waiting, a dead letter or dismissed" in output.err
     assert _run(settings, "deliveries", "retry", "--dead") == 0
     assert "1 to be tried at once: 3" in capsys.readouterr().out
     assert _listed(settings, capsys, "--state", "waiting") == {2: "waiting", 3: "waiting"}

@@ -161,7 +161,7 @@ def test_a_retried_dead_letter_starts_anew(engine: sa.Engine) -> None:
     assert _due(engine, 9000.0) == []
     with transaction(engine) as connection:
         done = retry_deliveries(connection, None, 9000.0, who="admin", ae_titles={"pacs": "ARCHIVE"})
-    assert done == [1]
+    assert done.done == (1,)
     _attempt(engine, 9000.0, _BAD_OBJECT)
     [delivery] = _list(engine)
     assert (delivery.state, delivery.attempts, delivery.next_attempt_at) == ("waiting", 2, 9010.0)
@@ -178,10 +178,11 @@ def test_a_retry_by_number_takes_waiting_ones_and_no_sent_ones(engine: sa.Engine
         _enqueue(engine, number, 0.0)
     first, second, third = _due(engine, 0.0)
     _record(engine, 0.0, _outcome(first, _SUCCESS), _outcome(second, _BAD_OBJECT), _outcome(third, _BAD_OBJECT))
+    known = {"pacs": "ARCHIVE", "other": "OTHER"}
     with transaction(engine) as connection:
-        assert retry_deliveries(connection, [1, 2, 99], 1.0) == [2]
-        assert retry_deliveries(connection, None, 1.0) == []
-        assert retry_deliveries(connection, [3], 1.0, destination="other") == []
+        assert retry_deliveries(connection, [1, 2, 99], 1.0, ae_titles=known).done == (2,)
+        assert retry_deliveries(connection, None, 1.0, ae_titles=known).done == ()
+        assert retry_deliveries(connection, [3], 1.0, destination="other", ae_titles=known).done == ()
     assert _attempt(engine, 1.0, _SUCCESS) == [2]
 
 

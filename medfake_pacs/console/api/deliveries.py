@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
 
-from medfake_pacs.console.acting import retry_deliveries
-from medfake_pacs.console.errors import ConflictError, NotFoundError
+from medfake_pacs.console.acting import dismiss_delivery, retry_deliveries
+from medfake_pacs.console.errors import NotFoundError
 from medfake_pacs.console.openapi import problems
 from medfake_pacs.console.queries.facts import Fact
 from medfake_pacs.console.queries.outgoing import PAGE_ROWS, Conditions, Cursor, delivery_page
@@ -15,7 +15,7 @@ from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
 from medfake_pacs.database import reading
 from medfake_pacs.delivery.listing import Attempt, ListedDelivery, delivery_with_attempts
-from medfake_pacs.delivery.wording import not_retried, retried
+from medfake_pacs.delivery.wording import dismissed, retried
 
 router = APIRouter()
 Using = Annotated[Services, Depends(services_of)]
@@ -44,7 +44,7 @@ class DeliveryState(Fact):
     report_uid: str
     study_instance_uid: str
     destination: str
-    state: Annotated[str, Field(description="waiting, sent or dead")]
+    state: Annotated[str, Field(description="waiting, sent, dead or dismissed")]
     attempts: int
     created_at: Annotated[float, Field(description="when it was queued, or put back")]
     next_attempt_at: float
@@ -69,6 +69,13 @@ class DeliveryList(Fact):
 
 class Retried(Fact):
     """What was put back."""
+
+    delivery_ids: tuple[int, ...]
+    text: Annotated[str, Field(description="the same in words")]
+
+
+class Dismissed(Fact):
+    """What was dismissed."""
 
     delivery_ids: tuple[int, ...]
     text: Annotated[str, Field(description="the same in words")]
@@ -100,11 +107,16 @@ def delivery(services: Using, _identity: Reader, delivery_id: DeliveryId) -> Del
 
 @router.post("/deliveries/{delivery_id}/retry", summary="Send a delivery again", responses=problems(409))
 def retry(services: Using, identity: Administrator, delivery_id: DeliveryId) -> Retried:
-    """Have a waiting or dead delivery tried at once; the log keeps who asked for it."""
-    done = retry_deliveries(services, identity, [delivery_id])
-    if not done:
-        raise ConflictError(not_retried([delivery_id], done)[0])
-    return Retried(delivery_ids=tuple(done), text=retried(done))
+    """Have a waiting, dead or dismissed delivery tried at once; the log keeps who asked for it."""
+    outcome = retry_deliveries(services, identity, [delivery_id])
+    return Retried(delivery_ids=outcome.done, text=retried(outcome))
+
+
+@router.post("/deliveries/{delivery_id}/dismiss", summary="Dismiss a dead letter", responses=problems(409))
+def dismiss(services: Using, identity: Administrator, delivery_id: DeliveryId) -> Dismissed:
+    """Put a dead letter aside: it isn't reported as a problem any more. The log keeps who asked for it."""
+    done = dismiss_delivery(services, identity, delivery_id)
+    return Dismissed(delivery_ids=tuple(done), text=dismissed(done))
 
 
 def _state(row: ListedDelivery) -> DeliveryState:

@@ -114,10 +114,11 @@ class NodeCollector:
         settings = self._services.settings
         names = [item.name for item in settings.destinations]
         ages, sending = _gauge("medfake_queue_oldest_age_seconds"), _gauge("medfake_deliveries")
-        for queue in queues(connection, names, max_wait_s=settings.completion.max_wait_s, limit=1):
+        found = queues(connection, names, max_wait_s=settings.completion.max_wait_s, limit=1)
+        for queue in found:
             age_s = 0.0 if queue.oldest_at is None else max(0.0, now - queue.oldest_at)
             ages.add_metric([queue.name, queue.destination], age_s)
-        for name in names:
+        for name in (queue.destination for queue in found if queue.name == "reports"):
             waiting = sa.select(deliveries.c.delivery_id).where(
                 deliveries.c.state == "waiting", deliveries.c.destination == name
             )

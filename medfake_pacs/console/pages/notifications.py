@@ -9,13 +9,14 @@ from fastapi.responses import RedirectResponse, Response
 
 from medfake_pacs.console.errors import ConflictError
 from medfake_pacs.console.queries.notifications import Conditions, notification_page, notification_section
+from medfake_pacs.console.record import origin_of
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.notification import retry
 from medfake_pacs.notification.wording import NOTIFICATION_COLUMNS, not_retried, notification_cells
-from medfake_pacs.wording import DELIVERY_STATES
+from medfake_pacs.wording import NOTIFICATION_STATES
 
 router = APIRouter()
 Using = Annotated[Services, Depends(services_of)]
@@ -39,7 +40,7 @@ def show(request: Request, services: Using, _identity: Reader, conditions: Condi
         "rows": [(row, notification_cells(row)) for row in page.rows],
         "conditions": conditions,
         "filtered": bool(filters),
-        "states": [("", "any"), *DELIVERY_STATES.items()],
+        "states": [("", "any"), *NOTIFICATION_STATES.items()],
         "targets": [("", "any"), *((item.name, item.name) for item in section.targets)],
         "state_kinds": _KINDS,
         "newest": f"?{urlencode(filters)}" if conditions.before else "",
@@ -53,7 +54,7 @@ def show(request: Request, services: Using, _identity: Reader, conditions: Condi
 def retry_one(services: Using, identity: Administrator, notification_id: NotificationId) -> Response:
     """Have one notification sent again."""
     with transaction(services.engine) as connection:
-        done = retry(connection, [notification_id], time.time(), who=identity.user_name)
+        done = retry(connection, [notification_id], time.time(), **origin_of(identity))
     if not done:
         raise ConflictError(not_retried([notification_id], done)[0])
     return RedirectResponse(f"/node/notifications?retried={notification_id}", 303)

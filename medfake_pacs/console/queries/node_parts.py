@@ -15,6 +15,7 @@ from medfake_pacs.console.queries.storage import LogHead, Storage
 from medfake_pacs.console.queries.troubles import Troubles
 from medfake_pacs.console.templating import bytes_text, span_text
 from medfake_pacs.delivery.retrying import CircuitState
+from medfake_pacs.delivery.wording import HOMELESS_REMEDY
 
 # The anchor is written daily.
 _ANCHOR_LATE_S = 2 * 86_400.0
@@ -164,16 +165,31 @@ def _destinations(settings: Settings, seen: Observed) -> Iterator[Part]:
             waited = span_text(seen.now - (queue.oldest_at or seen.now))
             yield Part(name="destinations", state="bad", remedy=queue.if_late,
                        text=f"{item.waiting} reports wait for {item.name}, the oldest for {waited}{said}")  # fmt: skip
-    for letters in seen.dead_letters:
-        if letters.count.value:
-            wrong = True
-            yield Part(name="destinations", state="bad", text=f"{letters.count} dead letters for {letters.destination}",
-                       remedy="see Deliveries for the reason, correct it, send them again")  # fmt: skip
+    for part in _lost(settings, seen):
+        wrong = True
+        yield part
     if not wrong and settings.destinations:
         yield Part(name="destinations", state="good", text="reports flow; no dead letters")
     elif not settings.destinations:
         yield Part(name="destinations", state="note", text="none: reports are kept, but sent nowhere",
                    remedy="add one to [[destinations]], and name it in the routes")  # fmt: skip
+
+
+def _lost(settings: Settings, seen: Observed) -> Iterator[Part]:
+    """Yield what waits for no destination, and the dead letters."""
+    known = {item.name for item in settings.destinations}
+    nobody = "and no destination has this name"
+    for queue in seen.queues:
+        if queue.name == "reports" and queue.destination not in known and queue.depth.value:
+            yield Part(name="destinations", state="bad", remedy=HOMELESS_REMEDY,
+                       text=f"{queue.depth} reports wait for {queue.destination}, {nobody}")  # fmt: skip
+    for letters in seen.dead_letters:
+        text = f"{letters.count} dead letters for {letters.destination}"
+        if letters.count.value and letters.destination in known:
+            remedy = "see Deliveries for the reason, correct it, send them again, or dismiss them"
+            yield Part(name="destinations", state="bad", text=text, remedy=remedy)
+        elif letters.count.value:
+            yield Part(name="destinations", state="bad", text=f"{text}, {nobody}", remedy=HOMELESS_REMEDY)
 
 
 def _log(seen: Observed) -> Part:

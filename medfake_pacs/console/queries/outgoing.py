@@ -17,7 +17,7 @@ _NUMBER = 2**63 - 1
 class DeliveryConditions(Fact):
     """Which deliveries to show; an empty condition always holds."""
 
-    state: Literal["", "waiting", "sent", "dead"] = ""
+    state: Literal["", "waiting", "sent", "dead", "dismissed"] = ""
     destination: str = ""
     study: str = ""
 
@@ -39,7 +39,8 @@ class DeliveryPage(Fact):
 
 def conditions_of(
     state: Annotated[
-        Literal["", "waiting", "sent", "dead"], Query(description="waiting, sent or dead; empty: any")
+        Literal["", "waiting", "sent", "dead", "dismissed"],
+        Query(description="waiting, sent, dead or dismissed; empty: any"),
     ] = "",
     destination: Annotated[str, Query(max_length=64, description="name of a destination")] = "",
     study: Annotated[str, Query(max_length=64, description="Study Instance UID")] = "",
@@ -87,5 +88,5 @@ def delivery_page(
 
 def state_words() -> dict[str, tuple[str, str]]:
     """Return each state's word for people and its kind for the badge."""
-    kinds = {"waiting": "busy", "sent": "good", "dead": "bad"}
+    kinds = {"waiting": "busy", "sent": "good", "dead": "bad", "dismissed": "plain"}
     return {state: (word, kinds[state]) for state, word in DELIVERY_STATES.items()}

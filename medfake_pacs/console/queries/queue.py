@@ -39,8 +39,9 @@ class DeadLetters(Fact):
 def queues(
     connection: sa.Connection, destinations: Iterable[str], *, max_wait_s: float, limit: int = COUNT_LIMIT
 ) -> list[Queue]:
-    """Return every queue, in the order in which a study passes them."""
-    reports = [_reports(connection, name, limit) for name in destinations]
+    """Return every queue, in the order in which a study passes them; also those of names that no destination has."""
+    waiting = _destinations_named(connection, "waiting", destinations)
+    reports = [_reports(connection, name, limit) for name in waiting]
     return [
         _arriving(connection, max_wait_s, limit),
         _images(connection, limit),
@@ -55,13 +56,21 @@ def queues(
 def dead_letters(connection: sa.Connection, destinations: Iterable[str], limit: int = COUNT_LIMIT) -> list[DeadLetters]:
     """Return how many reports were given up, for the named destinations and for those that dead letters name."""
     dead = sa.select(deliveries.c.destination).where(deliveries.c.state == "dead")
-    recent = dead.order_by(deliveries.c.delivery_id.desc()).limit(_SAMPLE).subquery()
-    found = connection.execute(sa.select(recent.c.destination).distinct()).scalars()
-    names = dict.fromkeys([*destinations, *sorted(found)])
     return [
         DeadLetters(destination=name, count=count(connection, dead.where(deliveries.c.destination == name), limit))
-        for name in names
+        for name in _destinations_named(connection, "dead", destinations)
     ]
+
+
+def _destinations_named(connection: sa.Connection, state: str, destinations: Iterable[str]) -> list[str]:
+    """Return the configured destinations and the others that deliveries in ``state`` are for: one seek for each."""
+    column = deliveries.c.destination
+    mine = deliveries.c.state == state
+    step = sa.select(sa.func.min(column).label("name")).where(mine).cte("step", recursive=True)
+    following = sa.select(sa.func.min(column)).where(mine, column > step.c.name).scalar_subquery()
+    step = step.union_all(sa.select(following).where(step.c.name.is_not(None)))
+    found = connection.execute(sa.select(step.c.name).where(step.c.name.is_not(None)).limit(_SAMPLE)).scalars()
+    return list(dict.fromkeys([*destinations, *sorted(found)]))
 
 
 def _arriving(connection: sa.Connection, max_wait_s: float, limit: int) -> Queue:
@@ -137,13 +146,17 @@ def _checks(connection: sa.Connection, limit: int) -> Queue:
 
 def _reviews(connection: sa.Connection, limit: int) -> Queue:
     waiting = sa.select(reviews.c.created_at).where(reviews.c.state == "recorded")
+    failed = sa.select(reviews.c.study_instance_uid, reviews.c.problem)
+    failed = failed.where(reviews.c.state == "recorded", reviews.c.next_attempt_at > 0)
+    first = connection.execute(failed.order_by(reviews.c.next_attempt_at).limit(1)).first()
+    why = f"the report of one can't be written: {first.problem}; study {first.study_instance_uid}" if first else ""
     return Queue(
         name="reviews",
         label="radiologists' reviews to report",
         depth=count(connection, waiting, limit),
         oldest_at=_oldest(connection, waiting),
         late_after_s=600.0,
-        if_late="see whether the worker is alive",
+        if_late=why or "see whether the worker is alive; a review waits for the report that it is about",
     )
 
 

@@ -27,6 +27,7 @@ class DeliveryCounts(Fact):
     waiting: int = 0
     sent: int = 0
     dead: Annotated[int, Field(description="dead letters: given up until somebody sends them again")] = 0
+    dismissed: Annotated[int, Field(description="dead letters that an administrator has put aside")] = 0
 
 
 class Study(Fact):
@@ -44,7 +45,10 @@ class Study(Fact):
     probability: Probability
     revision: Annotated[int | None, Field(description="the revision that the verdict is on")]
     verdict_at: Moment | None
-    reopened: Annotated[bool, Field(description="whether images of a new revision are arriving")]
+    reopened: Annotated[
+        bool, Field(description="whether a newer verdict is to come: images arrive, or a newer revision isn't assessed")
+    ]
+    failed_attempts: Annotated[int, Field(description="how often assessing the revision that is due failed")]
     model: Annotated[str, Field(description="the model; empty where there are several or none")]
     model_sha256: Digest
     images_total: int
@@ -64,7 +68,7 @@ class Delivery(Fact):
     """One report on its way to one destination."""
 
     destination: str
-    state: Literal["waiting", "sent", "dead"]
+    state: Literal["waiting", "sent", "dead", "dismissed"]
     attempts: int
     finished_at: Moment | None
     last_status: Annotated[int | None, Field(description="the DIMSE status that was answered last")]
@@ -117,6 +121,9 @@ class StudyDetail(Study):
     reason: Annotated[str, Field(description="why the verdict is what it is, where it isn't plain")]
     series: list[Series]
     revisions: Annotated[list[Revision], Field(description="the newest first")]
+    check_reports: Annotated[
+        list[Report], Field(description="on uploaded images of this study that were released, the newest first")
+    ]
 
 
 class Region(Fact):

@@ -37,12 +37,16 @@ class RevisionLine:
     images_total: int | None
     images_scored: int | None
     reason: str
+    assessed: bool
     report: ReportLine | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewLine:
-    """What somebody said of a verdict; ``report`` is None until it is written."""
+    """What somebody said of a verdict.
+
+    ``state``: "recorded" until its report is written, then "reported"; "unreported" if there is none to write.
+    """
 
     review_id: int
     revision: int
@@ -53,14 +57,21 @@ class ReviewLine:
     created_at: float
     state: str
     report: ReportLine | None
+    problem: str
+    next_attempt_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Newest first, both."""
+    """Newest first, each; ``checks`` are the reports on uploaded images of this study that were released."""
 
     revisions: tuple[RevisionLine, ...]
     reviews: tuple[ReviewLine, ...]
+    checks: tuple[ReportLine, ...]
+
+    def has_no_report(self, revision: int) -> bool:
+        """Tell whether it was decided that the verdict on a revision isn't reported."""
+        return any(line.revision == revision and line.assessed and line.report is None for line in self.revisions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +95,8 @@ def history_of(services: Services, study_instance_uid: str) -> History:
         ]
         query = sa.select(reviews).where(mine).order_by(reviews.c.review_id.desc())
         said = [_review(row, by_uid.get(row.report_uid or "")) for row in connection.execute(query)]
-    return History(revisions=tuple(lines), reviews=tuple(said))
+    checks = sorted((each for each in found if each.kind == "check"), key=lambda each: -each.revision)
+    return History(revisions=tuple(lines), reviews=tuple(said), checks=tuple(checks))
 
 
 def reviews_of(services: Services, study_instance_uid: str) -> tuple[ReviewLine, ...]:
@@ -161,6 +173,7 @@ def _revision(row: sa.Row[tuple[object, ...]], report: ReportLine | None) -> Rev
         images_total=row.images_total,
         images_scored=row.images_scored,
         reason=row.reason or "",
+        assessed=row.state == "assessed",
         report=report,
     )
 
@@ -174,6 +187,8 @@ def _review(row: sa.Row[tuple[object, ...]], report: ReportLine | None) -> Revie
         opinion=row.opinion,
         comment=row.comment,
         created_at=row.created_at,
-        state=row.state,
+        state="unreported" if row.state == "reported" and not row.report_uid else row.state,
         report=report,
+        problem=row.problem,
+        next_attempt_at=row.next_attempt_at,
     )

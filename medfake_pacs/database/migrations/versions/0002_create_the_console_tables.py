@@ -182,11 +182,14 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("state", sa.String(length=16), server_default="recorded", nullable=False),
         sa.Column("report_uid", sa.String(length=64), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_attempt_at", sa.Float(), server_default="0", nullable=False),
+        sa.Column("problem", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_reviews_user_id_users")),
         sa.PrimaryKeyConstraint("review_id", name=op.f("pk_reviews")),
     )
     with op.batch_alter_table("reviews", schema=None) as batch_op:
-        batch_op.create_index("ix_reviews_state", ["state"], unique=False)
+        batch_op.create_index("ix_reviews_state", ["state", "next_attempt_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_reviews_study_instance_uid"), ["study_instance_uid"], unique=False)
 
     op.create_table(
