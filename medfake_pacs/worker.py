@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from medfake_pacs import __version__, audit
 from medfake_pacs.config import Settings
 from medfake_pacs.config.digest import configuration_digest
+from medfake_pacs.config.masking import without_secrets
 from medfake_pacs.database import open_engine, reading, transaction, upgrade
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent
@@ -109,7 +110,7 @@ def _record_configuration(context: Context) -> None:
     with reading(context.engine) as connection:
         before = connection.execute(query).scalar_one_or_none()
     if before is None or digest not in before:
-        facts = {"sha256": digest, "configuration": context.settings.model_dump(mode="json")}
+        facts = {"sha256": digest, "configuration": without_secrets(context.settings.model_dump(mode="json"))}
         _record(context, "configuration-loaded", facts)
 
 

@@ -33,6 +33,7 @@ class Provider:
         self.lie_in_metadata: dict[str, Any] = {}
         self.codes: dict[str, dict[str, str]] = {}
         self.token_requests = 0
+        self.metadata_requests = 0
 
     def metadata(self) -> dict[str, Any]:
         return {
@@ -86,6 +87,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if parts.path == "/.well-known/openid-configuration":
+                provider.metadata_requests += 1
                 self._json(200, provider.metadata())
             elif parts.path == "/jwks":
                 self._json(200, {"keys": [provider.key.as_dict(private=False)]})

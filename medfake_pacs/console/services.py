@@ -10,8 +10,9 @@ from fastapi import Request
 from fastapi.templating import Jinja2Templates
 
 from medfake_pacs.config import Settings
-from medfake_pacs.console.remembered import Calibrations, Views
+from medfake_pacs.console.remembered import Answers, Calibrations, Views
 from medfake_pacs.console.rendering.frames import FrameReader
+from medfake_pacs.console.security.provider_metadata import ProviderMetadata
 from medfake_pacs.console.security.refused_tokens import RefusedTokens
 from medfake_pacs.workflows.context import Decoders
 
@@ -29,8 +30,10 @@ class Services:
     frames: FrameReader
     templates: Jinja2Templates
     views: Views = field(default_factory=Views)
+    answers: Answers = field(default_factory=Answers)
     calibrations: Calibrations = field(default_factory=Calibrations)
     refused_tokens: RefusedTokens = field(default_factory=RefusedTokens)
+    provider: ProviderMetadata = field(default_factory=ProviderMetadata)
     # Each argon2id hash takes 64 MiB while it is computed.
     hashing: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_HASHES_AT_ONCE))
 

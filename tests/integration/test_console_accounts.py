@@ -224,7 +224,7 @@ def test_one_sees_where_one_is_signed_in_and_ends_it(console: ConsoleServer) -> 
     page = third.get("/account").text
     assert "<script>alert" not in page
     assert re.search(r"The one before</dt><dd>.*20\d\d-\d\d-\d\d .* from 127\.0\.0\.1", page)
-    keys = re.findall(r'name="key" value="([0-9a-f]{16})"', page)
+    keys = re.findall(r'name="key" value="([0-9a-f]{64})"', page)
     assert len(keys) == 2
     stranger = console.signed_in(Role.ADMINISTRATOR)
     assert stranger.post("/account/sessions/end", data={"key": keys[0]}).status_code == 404

@@ -1,5 +1,6 @@
 """Signing in by OpenID Connect, against a provider that answers over HTTP and can be told to lie."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from joserfc.jwk import RSAKey
 from medfake_pacs.config import load_settings
 from medfake_pacs.console.security.permissions import Role
 from medfake_pacs.database import reading, transaction
-from medfake_pacs.database.console_tables import oidc_flows, users
+from medfake_pacs.database.console_tables import oidc_flows, sign_in_failures, users
+from medfake_pacs.database.tables import audit_events
 from medfake_pacs.errors import ConfigurationError
 from tests.console_support import ConsoleServer, console_settings, running_console
 from tests.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
@@ -107,6 +109,7 @@ def test_roles_follow_the_claim_at_each_sign_in(start: Start, provider: Provider
     provider.person |= {"realm_access": {"roles": ["Auditor", "administrator", "offline_access"]}}
     client, _ = _sign_in(console)
     assert client.get("/accounts").status_code == 200
+    console.add_user("root", Role.ADMINISTRATOR)
     provider.person["realm_access"] = {"roles": ["viewer"]}
     _sign_in(console)
     assert client.get("/accounts").status_code == 403
@@ -245,3 +248,55 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ConfigurationError, match=r"medfake-pacs\[oidc\]"):
         load_settings(tmp_path / "medfake.toml")
+
+
+def test_failed_sign_ons_are_counted_and_fill_no_log(start: Start, provider: Provider) -> None:
+    console = start()
+    statuses = []
+    flows = [console.anonymous() for _ in range(30)]
+    begun = [(client, client.get("/sign-in/oidc")) for client in flows]
+    for client, answer in begun:
+        state = answer.headers["location"].partition("state=")[2].partition("&")[0]
+        statuses.append(client.get(CALLBACK, params={"error": "x", "state": state}).status_code)
+    assert set(statuses) == {401}
+    answer = console.anonymous().get("/sign-in/oidc")
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 60
+    assert "Try again at" in answer.text
+    assert len(_log(console, "sign-in-refused")) == 20
+    assert provider.metadata_requests == 1
+    with transaction(console.engine) as connection:
+        connection.execute(sa.update(sign_in_failures).values(failed_at=time.time() - 61))
+    assert _sign_in(console)[1].status_code == 403
+
+
+def test_a_missing_claim_leaves_the_last_administrator(start: Start, provider: Provider) -> None:
+    console = start(approve_automatically=True, roles_claim="roles")
+    provider.person |= {"roles": ["administrator", "auditor"]}
+    _sign_in(console)
+    del provider.person["roles"]
+    client, _ = _sign_in(console)
+    assert _accounts(console)[0].roles == "administrator"
+    assert client.get("/accounts").status_code == 200
+    [event] = _log(console, "account-roles-changed")
+    assert (event["kept"], event["roles"]) == ("administrator", ["administrator"])
+    _sign_in(console)
+    assert len(_log(console, "account-roles-changed")) == 1
+    console.add_user("root", Role.ADMINISTRATOR)
+    _sign_in(console)
+    assert _accounts(console)[0].roles == ""
+
+
+def test_roles_of_an_account_that_is_not_active_stay(start: Start, provider: Provider) -> None:
+    console = start(roles_claim="roles")
+    provider.person |= {"roles": ["viewer"]}
+    _sign_in(console)
+    provider.person |= {"roles": ["administrator"]}
+    _sign_in(console)
+    assert (_accounts(console)[0].state, _accounts(console)[0].roles) == ("pending", "viewer")
+
+
+def _log(console: ConsoleServer, kind: str) -> list[dict[str, Any]]:
+    query = sa.select(audit_events.c.payload).where(audit_events.c.kind == kind).order_by(audit_events.c.seq)
+    with reading(console.engine) as connection:
+        return [json.loads(row.payload)["payload"] for row in connection.execute(query)]

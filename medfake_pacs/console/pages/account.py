@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from medfake_pacs.console.errors import InvalidInputError
 from medfake_pacs.console.queries import accounts as queries
-from medfake_pacs.console.security import accounts, own_password, sessions, tokens
+from medfake_pacs.console.security import accounts, known_devices, own_password, sessions, tokens
 from medfake_pacs.console.security.actors import LOGOUT, actor_of, log_authentication, log_change
 from medfake_pacs.console.security.identity import Identity, SignedIn
 from medfake_pacs.console.security.passwords import HINT
@@ -72,11 +72,12 @@ def change_password(
     """Change the password, give this session another cookie, and end the other sessions."""
     wanted = own_password.Wanted(old=old, password=password, repeated=repeated)
     try:
-        secret = own_password.change(services, identity, wanted)
+        changed = own_password.change(services, identity, wanted)
     except InvalidInputError as error:
         return _password_page(request, services, identity, error.fields)
     response = RedirectResponse("/account?notice=password", 303)
-    sessions.set_cookie(services, response, secret)
+    sessions.set_cookie(services, response, changed.secret)
+    known_devices.set_cookie(services, response, changed.device)
     return response
 
 

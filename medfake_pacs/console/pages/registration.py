@@ -62,7 +62,7 @@ def register(
     )
     host = sessions.client_host(request)
     _check_open(services, invitation)
-    wait = "" if invitation else _count(services, user_name, host)
+    wait = _count(services, user_name, host)
     if wait:
         return _page(request, services, invitation, wanted, message=wait, status=429)
     try:
@@ -87,7 +87,7 @@ def _check_open(services: Services, invitation: str) -> None:
 
 
 def _count(services: Services, name: str, host: str) -> str:
-    """Count a registration without an invitation; return what to say to a host that has asked too often."""
+    """Count a registration; return what to say to a host that has asked too often."""
     now = time.time()
     with transaction(services.engine) as connection:
         throttle.forget_old(connection, now)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from medfake_pacs.console.security import sessions, signing_in
+from medfake_pacs.console.security import known_devices, sessions, signing_in
 from medfake_pacs.console.security.actors import LOGOUT, actor_of, log_authentication
 from medfake_pacs.console.security.identity import SignedIn, identify
 from medfake_pacs.console.security.local_paths import local_path
@@ -40,6 +40,7 @@ def sign_in(
         return form(request, services, where=where, outcome=outcome, user_name=user_name)
     response = RedirectResponse(where, 303)
     sessions.set_cookie(services, response, outcome.secret)
+    known_devices.set_cookie(services, response, outcome.device)
     return response
 
 

@@ -1,20 +1,22 @@
 """Sign in by OpenID Connect."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from medfake_pacs.config.console import OidcSettings
 from medfake_pacs.console.errors import NotFoundError
 from medfake_pacs.console.pages.sign_in import form
-from medfake_pacs.console.security import sessions, single_sign_on
+from medfake_pacs.console.security import sessions, single_sign_on, throttle
 from medfake_pacs.console.security.actors import Actor, log_authentication
 from medfake_pacs.console.security.local_paths import local_path
-from medfake_pacs.console.security.signing_in import Outcome, begin_session
+from medfake_pacs.console.security.signing_in import Outcome, begin_session, wait_text
 from medfake_pacs.console.services import Services, services_of
 from medfake_pacs.database import transaction
 
@@ -36,11 +38,16 @@ def begin(request: Request, services: Using, next: str = "/") -> Response:
     from medfake_pacs.console.security import oidc
 
     settings, where = _settings(services), local_path(next)
+    host, now = sessions.client_host(request), time.time()
     with transaction(services.engine) as connection:
-        cookie, flow = single_sign_on.begin(connection, where, sessions.client_host(request), time.time())
+        throttle.forget_old(connection, now)
+        wait_s = throttle.single_sign_on_wait_s(connection, host, now)
+        if wait_s > 0:
+            return form(request, services, where=where, outcome=_throttled(wait_s, now))
+        cookie, flow = single_sign_on.begin(connection, where, host, now)
     wanted = oidc.Flow(state=flow["state"], nonce=flow["nonce"], code_verifier=flow["code_verifier"])
     try:
-        url = oidc.authorization_url(settings, _redirect_uri(services), wanted)
+        url = oidc.authorization_url(settings, services.provider, _redirect_uri(services), wanted)
     except oidc.SignOnError as error:
         _log.error("single sign-on can't begin", extra={"reason": str(error)})
         return form(request, services, where=where, outcome=Outcome(status=503, message=_UNREACHABLE))
@@ -65,9 +72,11 @@ def finish(
     from medfake_pacs.console.security import oidc
 
     settings = _settings(services)
-    cookie = request.cookies.get(_cookie_name(services), "")
+    cookie, now = request.cookies.get(_cookie_name(services), ""), time.time()
     with transaction(services.engine) as connection:
-        flow = single_sign_on.finish(connection, cookie, state, time.time())
+        flow = single_sign_on.finish(connection, cookie, state, now)
+        if flow is None and cookie:
+            throttle.count_single_sign_on(connection, sessions.client_host(request), now)
     if flow is None:
         # Not for the log: anybody could fill it with this.
         return _without_flow(services, form(request, services, outcome=Outcome(status=401, message=_FAILED)))
@@ -75,7 +84,7 @@ def finish(
         return _fail(request, services, "the provider refused, or another one answered", flow.next)
     wanted = oidc.Flow(state=flow.state, nonce=flow.nonce, code_verifier=flow.code_verifier)
     try:
-        claims = oidc.claims_of(settings, _redirect_uri(services), wanted, code)
+        claims = oidc.claims_of(settings, services.provider, _redirect_uri(services), wanted, code)
     except oidc.SignOnError as sign_on_error:
         return _fail(request, services, str(sign_on_error), flow.next)
     return _enter(request, services, settings, claims, flow.next)
@@ -90,8 +99,7 @@ def _enter(
         if user.state == "active":
             secret = begin_session(connection, services, request, user, method="OpenID Connect", issuer=claims["iss"])
         else:
-            facts = {"outcome": "failure", "reason": f"the account is {user.state}", "method": "OpenID Connect"}
-            log_authentication(connection, Actor(who=user.user_name, host=host), "sign-in-refused", **facts)
+            _refuse_in(connection, Actor(who=user.user_name, host=host), f"the account is {user.state}")
     if user.state != "active":
         return form(request, services, where=where, outcome=Outcome(status=403, message=_MESSAGES[user.state]))
     response = RedirectResponse(where, 303)
@@ -101,12 +109,23 @@ def _enter(
 
 def _fail(request: Request, services: Services, reason: str, where: str) -> Response:
     _log.warning("single sign-on failed", extra={"reason": reason})
-    actor = Actor(who="", host=sessions.client_host(request))
-    facts = {"outcome": "failure", "reason": reason, "method": "OpenID Connect"}
     with transaction(services.engine) as connection:
-        log_authentication(connection, actor, "sign-in-refused", **facts)
+        _refuse_in(connection, Actor(who="", host=sessions.client_host(request)), reason)
     outcome = Outcome(status=401, message=_FAILED)
     return _without_flow(services, form(request, services, where=where, outcome=outcome))
+
+
+def _refuse_in(connection: sa.Connection, actor: Actor, reason: str) -> None:
+    """Count a sign-on that failed and put it into the log, unless its host has failed too often to be worth it."""
+    if throttle.count_single_sign_on(connection, actor.host, time.time()).wait_s > 0:
+        return
+    facts = {"outcome": "failure", "reason": reason, "method": "OpenID Connect"}
+    log_authentication(connection, actor, "sign-in-refused", **facts)
+
+
+def _throttled(wait_s: float, now: float) -> Outcome:
+    text = f"Too many single sign-ons from this address came to nothing. {wait_text(wait_s, now)}"
+    return Outcome(status=429, message=text, retry_after_s=math.ceil(wait_s))
 
 
 def _without_flow(services: Services, response: Response) -> Response:

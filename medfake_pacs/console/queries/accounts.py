@@ -13,7 +13,6 @@ from medfake_pacs.database.console_tables import api_tokens, invitations, users
 
 PAGE_SIZE = 100
 STATES = ("pending", "active", "disabled")
-_KEY_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +115,7 @@ def sessions_of(connection: sa.Connection, settings: ConsoleSettings, user_id: i
     """Return an account's sessions that haven't ended; ``current`` is the digest of the one that asks."""
     return [
         Session(
-            key=row.session_sha256[:_KEY_LENGTH],
+            key=row.session_sha256,
             host=row.host,
             user_agent=row.user_agent,
             created_at=row.created_at,
@@ -150,7 +149,7 @@ def list_invitations(connection: sa.Connection) -> list[Invitation]:
     query = sa.select(invitations).order_by(invitations.c.created_at.desc()).limit(PAGE_SIZE)
     return [
         Invitation(
-            key=row.invitation_sha256[:_KEY_LENGTH],
+            key=row.invitation_sha256,
             roles=parse_roles(row.roles),
             note=row.note,
             created_by=row.created_by,

@@ -1,7 +1,6 @@
 """The configuration in force as tables of keys and values, without secrets, and whether the file still says so."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,12 @@ import sqlalchemy as sa
 
 from medfake_pacs.config import Settings, load_settings
 from medfake_pacs.config.digest import configuration_digest
+from medfake_pacs.config.masking import masked
 from medfake_pacs.console.queries.facts import Fact, seconds_of
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.errors import ConfigurationError
 
 _SEARCHED_EVENTS = 50
-MASK = "(not shown)"
-# Keys whose value is itself a secret; what ends in _file is a path, which is none.
-_SECRET_KEY = re.compile(r"(password|secret|token)$")
-_WEB_ADDRESS = re.compile(r"(https?://[^/]+)/.+")
 
 
 class ConfigurationTable(Fact):
@@ -70,28 +66,11 @@ def configuration_tables(settings: Settings) -> list[ConfigurationTable]:
 def _add(found: list[ConfigurationTable], header: str, name: str, table: Mapping[str, Any]) -> None:
     inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     values = tuple(
-        (key, _toml(_masked(key, value))) for key, value in table.items() if key not in inner and value is not None
+        (key, _toml(masked(key, value))) for key, value in table.items() if key not in inner and value is not None
     )
     found.append(ConfigurationTable(header=header, values=values))
     for key, value in inner.items():
         _add(found, f"[{name}.{key}]", f"{name}.{key}", value)
-
-
-def _masked(key: str, value: Any) -> Any:
-    if not isinstance(value, str) or not value:
-        return value
-    if _SECRET_KEY.search(key):
-        return MASK
-    if "://" not in value:
-        return value
-    # What follows the host of a webhook's address is often what lets one in.
-    webhook = _WEB_ADDRESS.fullmatch(value)
-    if webhook and key == "url":
-        return f"{webhook[1]}/{MASK}"
-    try:
-        return sa.make_url(value).render_as_string(hide_password=True) if key == "url" else value
-    except (sa.exc.ArgumentError, ValueError):
-        return MASK
 
 
 def _toml(value: Any) -> str:

@@ -199,11 +199,11 @@ def enable(connection: sa.Connection, actor: Actor, user_id: int) -> None:
 def reset_password(
     connection: sa.Connection, actor: Actor, user_id: int, password_hash: str, *, must_change: bool
 ) -> None:
-    """Give an account another password, end its sessions, and forget that it was guessed at."""
+    """Give an account another password, end its sessions and tokens, and forget that it was guessed at."""
     user = _in_state(connection, user_id, {"pending", "active", "disabled"})
     values = {"password_hash": password_hash, "must_change_password": must_change, "password_changed_at": time.time()}
     _change(connection, user_id, values)
-    end_sessions(connection, user_id)
+    _revoke(connection, user_id)
     throttle.forget(connection, user.user_name)
     log_change(connection, actor, "password-reset", account=user.user_name, must_change=must_change)
 
@@ -234,7 +234,7 @@ def end_sessions(connection: sa.Connection, user_id: int, except_for: str = "") 
 
 
 def end_session(connection: sa.Connection, actor: Actor, user_id: int, key: str) -> None:
-    """End one of an account's sessions; ``key`` is the beginning of its digest.
+    """End one of an account's sessions; ``key`` is its digest.
 
     Raises
     ------
@@ -243,9 +243,9 @@ def end_session(connection: sa.Connection, actor: Actor, user_id: int, key: str)
     """
     audit.take_turn(connection)
     mine = sa.and_(console_sessions.c.user_id == user_id, console_sessions.c.revoked_at.is_(None))
-    named = console_sessions.c.session_sha256.startswith(key, autoescape=True)
+    named = console_sessions.c.session_sha256 == key
     ended = connection.execute(sa.update(console_sessions).where(mine, named).values(revoked_at=time.time())).rowcount
-    if not key or not ended:
+    if not ended:
         raise NotFoundError("Your account has no such session; it may have ended by itself.")
     log_change(connection, actor, "access-revoked", account=actor.who, what="one session")
 
@@ -268,9 +268,14 @@ def _in_state(connection: sa.Connection, user_id: int, states: Collection[str]) 
     return user
 
 
-def _refuse_without_administrator(connection: sa.Connection, user_id: int) -> None:
+def is_last_administrator(connection: sa.Connection, user_id: int) -> bool:
+    """Tell whether nobody else is left to administer accounts."""
     query = sa.select(users.c.roles).where(users.c.state == "active", users.c.user_id != user_id)
-    if not any(Role.ADMINISTRATOR in parse_roles(row.roles) for row in connection.execute(query)):
+    return not any(Role.ADMINISTRATOR in parse_roles(row.roles) for row in connection.execute(query))
+
+
+def _refuse_without_administrator(connection: sa.Connection, user_id: int) -> None:
+    if is_last_administrator(connection, user_id):
         raise ConflictError("Nobody would be left to administer accounts; make another administrator first.")
 
 

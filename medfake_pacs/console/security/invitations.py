@@ -17,6 +17,7 @@ _SECRET_BYTES = 24
 _DAY_S = 86_400.0
 _LONGEST_NOTE = 200
 _KEPT_S = 90 * _DAY_S
+_SHOWN_DIGITS = 16
 DEFAULT_DAYS = 7
 MAXIMUM_DAYS = 30
 
@@ -73,7 +74,7 @@ def use(connection: sa.Connection, secret: str, user_name: str) -> bool:
 
 
 def revoke(connection: sa.Connection, actor: Actor, key: str) -> None:
-    """Make an unused invitation worthless; ``key`` is the beginning of its digest.
+    """Make an unused invitation worthless; ``key`` is its digest.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def revoke(connection: sa.Connection, actor: Actor, key: str) -> None:
         If there is no such unused invitation.
     """
     audit.take_turn(connection)
-    named = sa.and_(invitations.c.invitation_sha256.startswith(key, autoescape=True), invitations.c.used_at.is_(None))
-    if not key or connection.execute(sa.delete(invitations).where(named)).rowcount == 0:
+    named = sa.and_(invitations.c.invitation_sha256 == key, invitations.c.used_at.is_(None))
+    if connection.execute(sa.delete(invitations).where(named)).rowcount == 0:
         raise NotFoundError("There is no such unused invitation.")
-    log_change(connection, actor, "invitation-revoked", invitation=key)
+    log_change(connection, actor, "invitation-revoked", invitation=key[:_SHOWN_DIGITS])

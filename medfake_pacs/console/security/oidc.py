@@ -1,7 +1,7 @@
 """OpenID Connect as a relying party: authorization code with PKCE, and the checks of an ID token (Core 3.1.3.7).
 
-Needs the extra ``oidc``: import it only where single sign-on is configured. Provider metadata and keys are fetched
-at each sign-in, so that a provider may rotate its keys at any time.
+Needs the extra ``oidc``: import it only where single sign-on is configured. Provider metadata is kept for some
+minutes; keys are fetched at each sign-in, so that a provider may rotate them at any time.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from medfake_pacs.config.console import OidcSettings
+from medfake_pacs.console.security.provider_metadata import ProviderMetadata
 from medfake_pacs.errors import MedfakeError
 
 _SCOPE = "openid profile email"
@@ -46,7 +47,7 @@ class Flow:
     code_verifier: str
 
 
-def authorization_url(settings: OidcSettings, redirect_uri: str, flow: Flow) -> str:
+def authorization_url(settings: OidcSettings, known: ProviderMetadata, redirect_uri: str, flow: Flow) -> str:
     """Return where the browser goes to sign in at the provider.
 
     Raises
@@ -55,7 +56,7 @@ def authorization_url(settings: OidcSettings, redirect_uri: str, flow: Flow) -> 
         If the provider doesn't answer or its metadata isn't its own.
     """
     with _client(settings, redirect_uri) as client:
-        metadata = _metadata(client, settings)
+        metadata = known.get(lambda: _metadata(client, settings))
         endpoint = metadata["authorization_endpoint"]
         url, _ = client.create_authorization_url(
             endpoint, state=flow.state, nonce=flow.nonce, code_verifier=flow.code_verifier
@@ -63,7 +64,9 @@ def authorization_url(settings: OidcSettings, redirect_uri: str, flow: Flow) -> 
         return str(url)
 
 
-def claims_of(settings: OidcSettings, redirect_uri: str, flow: Flow, code: str) -> Mapping[str, Any]:
+def claims_of(
+    settings: OidcSettings, known: ProviderMetadata, redirect_uri: str, flow: Flow, code: str
+) -> Mapping[str, Any]:
     """Trade the code for an ID token and return its claims, every one checked that OpenID Connect asks for.
 
     Raises
@@ -72,7 +75,7 @@ def claims_of(settings: OidcSettings, redirect_uri: str, flow: Flow, code: str) 
         If signature, issuer, audience, times, nonce or anything else is wrong.
     """
     with _client(settings, redirect_uri) as client:
-        metadata = _metadata(client, settings)
+        metadata = known.get(lambda: _metadata(client, settings))
         try:
             token = client.fetch_token(
                 metadata["token_endpoint"],

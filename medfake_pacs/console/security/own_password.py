@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from medfake_pacs import audit
 from medfake_pacs.console.errors import InvalidInputError
-from medfake_pacs.console.security import accounts, passwords, sessions, throttle
+from medfake_pacs.console.security import accounts, known_devices, passwords, sessions, throttle
 from medfake_pacs.console.security.actors import actor_of, log_authentication
 from medfake_pacs.console.security.known import Identity
 from medfake_pacs.console.security.signing_in import wait_text
@@ -24,10 +25,19 @@ class Wanted:
     repeated: str
 
 
-def change(services: Services, identity: Identity, wanted: Wanted) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """The values of this browser's new cookies: its session's, and what it is known by later."""
+
+    secret: str
+    device: str
+
+
+def change(services: Services, identity: Identity, wanted: Wanted) -> Changed:
     """Change the password, end the account's other sessions, and return this session's new cookie.
 
-    Guesses at the old password count like guesses when signing in.
+    Guesses at the old password make wait like guesses when signing in, but are counted apart: whoever is shut out there
+    can still change it.
 
     Raises
     ------
@@ -43,7 +53,7 @@ def change(services: Services, identity: Identity, wanted: Wanted) -> str:
         raise _wrong("password", "This is the password until now; choose another.")
     now = time.time()
     with transaction(services.engine) as connection:
-        attempt = throttle.begin_sign_in(connection, identity.user_name, identity.host, now)
+        attempt = throttle.begin_own_password(connection, identity.user_name, identity.host, now)
         mine = users.c.user_id == identity.user_id
         old_hash = connection.execute(sa.select(users.c.password_hash).where(mine)).scalar_one()
     if attempt.wait_s > 0:
@@ -53,10 +63,13 @@ def change(services: Services, identity: Identity, wanted: Wanted) -> str:
         new_hash = passwords.hashed(wanted.password) if right else ""
     actor = actor_of(identity)
     with transaction(services.engine) as connection:
-        if right:
-            throttle.forget(connection, identity.user_name)
+        audit.take_turn(connection)
+        # Looking at the password takes a while, in which an administrator may have set another.
+        if right and connection.execute(sa.select(users.c.password_hash).where(mine)).scalar_one() == old_hash:
+            throttle.forget_own_password(connection, identity.user_name)
             accounts.change_own_password(connection, actor, identity.user_id, new_hash, identity.session_sha256)
-            return sessions.rotate_in(connection, identity.session_sha256)
+            secret = sessions.rotate_in(connection, identity.session_sha256)
+            return Changed(secret=secret, device=known_devices.issue(new_hash))
         facts = {"outcome": "failure", "reason": "wrong password, when it was to be changed"}
         log_authentication(connection, actor, "sign-in-refused", **facts)
     raise _wrong("old", "This isn't your password until now.")

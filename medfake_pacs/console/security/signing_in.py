@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from fastapi import Request
 
-from medfake_pacs.console.security import accounts, passwords, sessions, throttle
+from medfake_pacs import audit
+from medfake_pacs.console.security import accounts, known_devices, passwords, sessions, throttle
 from medfake_pacs.console.security.actors import Actor, log_authentication, log_change
 from medfake_pacs.console.services import Services
 from medfake_pacs.database import transaction
@@ -26,9 +27,13 @@ _TEMPORARY_LIFE_S = 3 * 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of an attempt: the new session's secret, or the answer's status and what to tell the person."""
+    """What came of an attempt: the new session's secret, or the answer's status and what to tell the person.
+
+    ``device`` is what the browser keeps to be known by later.
+    """
 
     secret: str = ""
+    device: str = ""
     status: int = 303
     message: str = ""
     retry_after_s: int = 0
@@ -39,6 +44,7 @@ class _Try:
     name: str
     host: str
     user: Any
+    device: str
     attempt: throttle.Attempt
     now: float
 
@@ -50,12 +56,13 @@ def sign_in(services: Services, request: Request, typed_name: str, password: str
     """
     name, host, now = typed_name.strip().lower(), sessions.client_host(request), time.time()
     with transaction(services.engine) as connection:
-        attempt = throttle.begin_sign_in(connection, name, host, now)
         known = sa.select(users).where(users.c.user_name == name)
         user = connection.execute(known).first() if accounts.is_name(name) else None
+        device = known_devices.device_of(services, request, user.password_hash if user else None)
+        attempt = throttle.begin_sign_in(connection, name, host, now, device)
     if attempt.wait_s > 0:
         return _throttled("Too many wrong passwords for this name, or from this address.", attempt.wait_s, now)
-    tried = _Try(name=name, host=host, user=user, attempt=attempt, now=now)
+    tried = _Try(name=name, host=host, user=user, device=device, attempt=attempt, now=now)
     with services.hashing:
         right = passwords.matches(user.password_hash if user else None, password)
         newer = passwords.hashed(password) if right and passwords.needs_rehash(user.password_hash) else ""
@@ -64,7 +71,7 @@ def sign_in(services: Services, request: Request, typed_name: str, password: str
     state = "expired" if user.state == "active" and _is_expired(user, now) else user.state
     if state != "active":
         return _turn_away(services, tried, state)
-    return Outcome(secret=_let_in(services, request, tried, newer))
+    return _let_in(services, request, tried, newer)
 
 
 def begin_session(connection: sa.Connection, services: Services, request: Request, user: Any, **facts: Any) -> str:
@@ -111,19 +118,26 @@ def _is_expired(user: Any, now: float) -> bool:
 
 
 def _turn_away(services: Services, tried: _Try, state: str) -> Outcome:
+    # The attempt stays counted: with an account that waits, anybody could fill the log otherwise.
     actor = Actor(who=tried.user.user_name, host=tried.host)
     reason = f"the account is {state}" if state != "expired" else "the one-time password has expired"
     with transaction(services.engine) as connection:
-        throttle.take_back(connection, tried.attempt)
         log_authentication(connection, actor, "sign-in-refused", outcome="failure", reason=reason)
     return Outcome(status=403, message=STATE_MESSAGES[state])
 
 
-def _let_in(services: Services, request: Request, tried: _Try, newer_hash: str) -> str:
+def _let_in(services: Services, request: Request, tried: _Try, newer_hash: str) -> Outcome:
+    """Begin the session, if the account is still what the password was looked at for."""
     with transaction(services.engine) as connection:
-        if newer_hash:
-            mine = sa.and_(users.c.user_id == tried.user.user_id, users.c.password_hash == tried.user.password_hash)
-            connection.execute(sa.update(users).where(mine).values(password_hash=newer_hash))
-        throttle.forget(connection, tried.name)
-        throttle.forget_old(connection, tried.now)
-        return begin_session(connection, services, request, tried.user, method="password")
+        audit.take_turn(connection)
+        mine = users.c.user_id == tried.user.user_id
+        now = connection.execute(sa.select(users).where(mine)).first()
+        unchanged = now is not None and (now.state, now.password_hash) == ("active", tried.user.password_hash)
+        if unchanged:
+            if newer_hash:
+                connection.execute(sa.update(users).where(mine).values(password_hash=newer_hash))
+            throttle.forget_from(connection, tried.name, tried.host, tried.device)
+            throttle.forget_old(connection, tried.now)
+            secret = begin_session(connection, services, request, now, method="password")
+            return Outcome(secret=secret, device=known_devices.issue(newer_hash or tried.user.password_hash))
+    return _refuse(services, tried)

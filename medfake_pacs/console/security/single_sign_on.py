@@ -5,6 +5,7 @@ nobody can finish a sign-in in another's browser.
 """
 
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from medfake_pacs.config.console import OidcSettings
 from medfake_pacs.console.errors import TooManyRequestsError
 from medfake_pacs.console.security import accounts
 from medfake_pacs.console.security.actors import ROLES_CHANGED, Actor, log_change
-from medfake_pacs.console.security.permissions import Role
+from medfake_pacs.console.security.permissions import Role, parse_roles
 from medfake_pacs.console.security.sessions import digest, printable
 from medfake_pacs.console.security.throttle import network_of
 from medfake_pacs.database.console_tables import oidc_flows, users
@@ -27,6 +28,7 @@ _FLOWS_OF_HOST = 50
 _LONGEST_NAME = 48
 _VERIFIER_BYTES = 48
 _SECRET_BYTES = 32
+_log = logging.getLogger(__name__)
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9._@-]+")
 
 
@@ -74,12 +76,24 @@ def account_for(connection: sa.Connection, settings: OidcSettings, claims: Mappi
     roles = _roles(settings, claims)
     if user is None:
         _make(connection, settings, claims, subject, host, roles)
-    elif settings.roles_claim and ",".join(roles) != user.roles:
-        mine = users.c.user_id == user.user_id
-        connection.execute(sa.update(users).where(mine).values(roles=",".join(roles)))
-        facts = {"account": user.user_name, "roles": list(roles), "roles_before": user.roles.split(",")}
-        log_change(connection, _provider(settings, host), "account-roles-changed", ROLES_CHANGED, **facts)
+    elif settings.roles_claim and user.state == "active" and ",".join(roles) != user.roles:
+        _follow(connection, _provider(settings, host), user, roles)
     return connection.execute(known).one()
+
+
+def _follow(connection: sa.Connection, provider: Actor, user: Any, roles: tuple[Role, ...]) -> None:
+    """Give an account the provider's roles; the last administrator stays one, or nobody could mend a wrong claim."""
+    before, facts = parse_roles(user.roles), {}
+    last = Role.ADMINISTRATOR in before and Role.ADMINISTRATOR not in roles
+    if last and accounts.is_last_administrator(connection, user.user_id):
+        roles = tuple(sorted({*roles, Role.ADMINISTRATOR}))
+        facts = {"kept": Role.ADMINISTRATOR, "reason": "nobody else is left to administer accounts"}
+        _log.warning("single sign-on would have taken the last administrator's role; it is kept")
+        if roles == before:
+            return
+    connection.execute(sa.update(users).where(users.c.user_id == user.user_id).values(roles=",".join(roles)))
+    facts |= {"account": user.user_name, "roles": list(roles), "roles_before": list(before)}
+    log_change(connection, provider, "account-roles-changed", ROLES_CHANGED, **facts)
 
 
 def _make(

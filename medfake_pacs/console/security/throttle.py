@@ -1,7 +1,8 @@
 """Whoever guesses passwords waits longer and longer: by the name tried, and by the host that tries.
 
-An attempt is counted before its password is looked at, so that many at once are no way around it; the right
-password takes the count back. Unknown names are counted like known ones.
+An attempt is counted before its password is looked at, so that many at once are no way around it; signing in takes
+the count back. Unknown names are counted like known ones. A name is counted strictly for each host and loosely
+altogether, and apart from both for a browser in which it has signed in before: strangers shut nobody out.
 """
 
 import hashlib
@@ -18,11 +19,16 @@ _FIRST_WAIT_S = 60.0
 _LONGEST_WAIT_S = 900.0
 # Several people may share a host's address.
 _FREE_FOR_NAME = 5
+_FREE_FOR_NAME_ANYWHERE = 50
 _FREE_FOR_HOST = 20
 _FREE_REGISTRATIONS = 10
+_FREE_SINGLE_SIGN_ONS = 20
 _MOST_DOUBLINGS = 10
 _LONGEST_HOST = 64
 _rows = sign_in_failures.c
+# What is counted apart, in ``sign_in_failures.action``.
+_SIGN_IN, _DEVICE, _OWN_PASSWORD = "sign-in", "sign-in-device", "own-password"
+_REGISTRATION, _SINGLE_SIGN_ON = "registration", "single-sign-on"
 # What is counted, and how many of it are free.
 _Limits = tuple[tuple[sa.ColumnElement[bool], int], ...]
 
@@ -39,17 +45,49 @@ class Attempt:
     then_wait_s: float = 0.0
 
 
-def begin_sign_in(connection: sa.Connection, name: str, host: str, now: float) -> Attempt:
-    """Count an attempt to sign in as ``name`` from ``host``, or say how long to wait."""
-    by_name = sa.and_(_rows.action == "sign-in", _rows.name_sha256 == _digest(name))
-    by_host = sa.and_(_rows.action == "sign-in", _rows.host == network_of(host))
-    return _begin(connection, "sign-in", name, host, now, ((by_name, _FREE_FOR_NAME), (by_host, _FREE_FOR_HOST)))
+def begin_sign_in(connection: sa.Connection, name: str, host: str, now: float, device: str = "") -> Attempt:
+    """Count an attempt to sign in as ``name`` from ``host``, or say how long to wait.
+
+    ``device`` names a browser that has proved to be one of this account's (see ``known_devices``).
+    """
+    by_name = _rows.name_sha256 == _digest(name)
+    if device:
+        here = sa.and_(_rows.action == _DEVICE, by_name, _rows.host == device)
+        return _begin(connection, _DEVICE, name, device, now, ((here, _FREE_FOR_NAME),))
+    signing_in, by_host = _rows.action == _SIGN_IN, _rows.host == network_of(host)
+    limits = (
+        (sa.and_(signing_in, by_name, by_host), _FREE_FOR_NAME),
+        (sa.and_(signing_in, by_name), _FREE_FOR_NAME_ANYWHERE),
+        (sa.and_(signing_in, by_host), _FREE_FOR_HOST),
+    )
+    return _begin(connection, _SIGN_IN, name, network_of(host), now, limits)
+
+
+def begin_own_password(connection: sa.Connection, name: str, host: str, now: float) -> Attempt:
+    """Count a look at the old password when its owner changes it, apart from signing in."""
+    mine = sa.and_(_rows.action == _OWN_PASSWORD, _rows.name_sha256 == _digest(name))
+    return _begin(connection, _OWN_PASSWORD, name, network_of(host), now, ((mine, _FREE_FOR_NAME),))
+
+
+def single_sign_on_wait_s(connection: sa.Connection, host: str, now: float) -> float:
+    """Return how long ``host`` waits for another single sign-on, in seconds; 0 if not at all."""
+    return max(0.0, _wait_s(connection, _single_sign_ons(host), now))
+
+
+def count_single_sign_on(connection: sa.Connection, host: str, now: float) -> Attempt:
+    """Count a single sign-on that failed, or say how long to wait."""
+    return _begin(connection, _SINGLE_SIGN_ON, "", network_of(host), now, _single_sign_ons(host))
+
+
+def _single_sign_ons(host: str) -> _Limits:
+    by_host = sa.and_(_rows.action == _SINGLE_SIGN_ON, _rows.host == network_of(host))
+    return ((by_host, _FREE_SINGLE_SIGN_ONS),)
 
 
 def begin_registration(connection: sa.Connection, name: str, host: str, now: float) -> Attempt:
     """Count a registration from ``host``, or say how long to wait."""
-    by_host = sa.and_(_rows.action == "registration", _rows.host == network_of(host))
-    return _begin(connection, "registration", name, host, now, ((by_host, _FREE_REGISTRATIONS),))
+    by_host = sa.and_(_rows.action == _REGISTRATION, _rows.host == network_of(host))
+    return _begin(connection, _REGISTRATION, name, network_of(host), now, ((by_host, _FREE_REGISTRATIONS),))
 
 
 def _begin(
@@ -65,7 +103,7 @@ def _begin(
     wait_s = _wait_s(connection, limits, now)
     if wait_s > 0:
         return Attempt(None, wait_s)
-    row = {"action": action, "name_sha256": _digest(name), "host": network_of(host), "failed_at": now}
+    row = {"action": action, "name_sha256": _digest(name), "host": host, "failed_at": now}
     failure_id = connection.execute(sa.insert(sign_in_failures).values(row)).inserted_primary_key[0]
     return Attempt(failure_id, 0.0, _wait_s(connection, limits, now))
 
@@ -81,14 +119,27 @@ def _wait_s(connection: sa.Connection, limits: _Limits, now: float) -> float:
     return longest
 
 
-def take_back(connection: sa.Connection, attempt: Attempt) -> None:
-    """Forget one attempt, which was none."""
-    connection.execute(sa.delete(sign_in_failures).where(_rows.failure_id == attempt.failure_id))
+def forget_from(connection: sa.Connection, name: str, host: str, device: str = "") -> None:
+    """Forget what a name failed at from where it has signed in now; what strangers tried elsewhere still counts."""
+    mine = _rows.host.in_([network_of(host), device])
+    _forget(connection, name, (_SIGN_IN, _DEVICE), mine)
+
+
+def forget_own_password(connection: sa.Connection, name: str) -> None:
+    """Forget wrong guesses at the old password: its owner has changed it."""
+    _forget(connection, name, (_OWN_PASSWORD,))
 
 
 def forget(connection: sa.Connection, name: str) -> None:
-    """Forget the failures of a name: its owner has signed in, or an administrator helps."""
-    connection.execute(sa.delete(sign_in_failures).where(_rows.action == "sign-in", _rows.name_sha256 == _digest(name)))
+    """Forget every failure of a name: an administrator helps."""
+    _forget(connection, name, (_SIGN_IN, _DEVICE, _OWN_PASSWORD))
+
+
+def _forget(
+    connection: sa.Connection, name: str, actions: tuple[str, ...], *conditions: sa.ColumnElement[bool]
+) -> None:
+    mine = (_rows.action.in_(actions), _rows.name_sha256 == _digest(name), *conditions)
+    connection.execute(sa.delete(sign_in_failures).where(*mine))
 
 
 def forget_old(connection: sa.Connection, now: float) -> None:

@@ -72,6 +72,8 @@ def _refusal(row: sa.RowMapping | None, now: float) -> str:
         return "revoked"
     if row[api_tokens.c.expires_at] <= now:
         return "expired"
+    if row[users.c.must_change_password]:
+        return "the account has a one-time password"
     return "" if row[users.c.state] == "active" else "the account isn't active"
 
 
