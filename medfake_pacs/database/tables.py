@@ -108,6 +108,11 @@ instances = sa.Table(
 )
 
 
+# A study with a verdict whose newer one is still to come: its images are arriving, or its revision isn't assessed.
+# As text: a query takes the index of these studies only where it says the same, without parameters.
+STUDY_REOPENED = "verdict <> '' AND (opened_at IS NOT NULL OR revision > verdict_revision)"
+
+
 def _worklist_indexes() -> Iterator[sa.Index]:
     """One for each order and each column that may be filtered by; the others follow, to be tested in the index."""
     filtered = ("verdict", "modality", "calling_ae_title")
@@ -152,6 +157,12 @@ studies = sa.Table(
     sa.Index("ix_studies_patient_id", "patient_id", "first_received_at"),
     sa.Index("ix_studies_accession_number", "accession_number", "first_received_at"),
     *_worklist_indexes(),
+    sa.Index(
+        "ix_studies_reopened",
+        "first_received_at",
+        sqlite_where=sa.text(STUDY_REOPENED),
+        postgresql_where=sa.text(STUDY_REOPENED),
+    ),
 )
 
 revisions = sa.Table(
@@ -225,7 +236,7 @@ deliveries = sa.Table(
     sa.Column("report_uid", _UID, nullable=False),
     sa.Column("study_instance_uid", _UID, nullable=False),
     sa.Column("destination", sa.String(64), nullable=False),
-    # waiting -> sent | dead; a dead one goes back to waiting when an administrator retries it.
+    # waiting -> sent | dead; an administrator has a dead one sent again (waiting), or makes it dismissed.
     sa.Column("state", sa.String(16), nullable=False, server_default="waiting"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("created_at", _TIME, nullable=False),

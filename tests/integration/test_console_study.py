@@ -76,7 +76,7 @@ def test_who_looked_at_which_study_is_logged(console: ConsoleServer, studies: St
     assert [json.loads(each.payload)["payload"]["who"] for each in _events(console, "study-viewed")] == ["anna", "bob"]
 
 
-def test_a_study_is_shown_while_it_arrives_and_reloads_when_there_is_a_verdict(
+def test_a_study_is_shown_while_it_arrives_and_says_when_there_is_a_verdict(
     console: ConsoleServer, studies: Studies
 ) -> None:
     datasets = material.ct_series(3)
@@ -90,7 +90,10 @@ def test_a_study_is_shown_while_it_arrives_and_reloads_when_there_is_a_verdict(
     assert "hx-refresh" not in client.get(f"/studies/{uid}/progress?revision=0").headers
     studies.score(lambda _row: REAL_LOGIT)
     studies.assess()
-    assert client.get(f"/studies/{uid}/progress?revision=0").headers["hx-refresh"] == "true"
+    progress = client.get(f"/studies/{uid}/progress?revision=0")
+    assert "hx-refresh" not in progress.headers
+    assert "The verdict is there." in progress.text
+    assert f'<a href="/studies/{uid}">Show it</a>' in progress.text
     assert "no sign that these pixels were synthesised" in client.get(f"/studies/{uid}").text
 
 

@@ -58,6 +58,9 @@ def some_studies(count: int) -> list[dict[str, Any]]:
             "probability": chance.choice([0.1, 0.5, number / 1000]) if scored else None,
             "verdict_at": NOW - chance.choice([3, number]) if verdict else None,
             "verdict_revision": 1 if verdict else None,
+            "revision": 2 if number % 19 == 3 else 1,
+            "opened_at": NOW if number % 23 == 5 else None,
+            "last_received_at": NOW - (number % 30) * DAY,
             "patient_id": chance.choice(["P1", "P2", f"P{number}"]),
             "accession_number": f"A{number % 40}",
             "modality": chance.choice(["CT", "CT", "DX", "XA"]),
@@ -77,11 +80,20 @@ def expected(rows: list[dict[str, Any]], conditions: StudyFilter, order: Order) 
         return (
             row[name] is not None
             and all(row[column] == value for column, value in wanted.items())
-            and (not conditions.verdicts or (row["verdict"] or IN_PROGRESS) in conditions.verdicts)
+            and (not conditions.verdicts or bool(words(row) & set(conditions.verdicts)))
             and (conditions.received_from is None or received >= conditions.received_from)
             and (conditions.received_until is None or received < conditions.received_until)
-            and (conditions.overdue_s is None or (not row["verdict"] and received < NOW - conditions.overdue_s))
+            and (conditions.overdue_s is None or waits_since(row) < NOW - conditions.overdue_s)
         )
+
+    def words(row: dict[str, Any]) -> set[str]:
+        return {row["verdict"], IN_PROGRESS} if waits_since(row) < NOW + 1 else {row["verdict"]}
+
+    def waits_since(row: dict[str, Any]) -> float:
+        if not row["verdict"]:
+            return float(row["first_received_at"])
+        reopened = row["opened_at"] is not None or row["revision"] > row["verdict_revision"]
+        return float(row["last_received_at"]) if reopened else NOW + DAY
 
     ordered = sorted(filter(matches, rows), key=lambda row: (row[name], row["study_instance_uid"]))
     return [row["study_instance_uid"] for row in (reversed(ordered) if order.descending else ordered)]
@@ -100,6 +112,7 @@ FILTERS: list[dict[str, Any]] = [
     {"received_from": NOW - 60 * DAY, "received_until": NOW - 20 * DAY},
     {"overdue_s": 10 * DAY},
     {"patient_id": "nobody"},
+    {"verdicts": (IN_PROGRESS,)},
 ]
 
 

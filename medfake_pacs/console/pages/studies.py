@@ -66,12 +66,14 @@ def show(
 def show_progress(
     request: Request, services: Using, _identity: Reader, study_instance_uid: str, revision: int = 0
 ) -> Response:
-    """Show what the study waits for; reload the page when there is a newer verdict than ``revision``."""
+    """Show what the study waits for, or that there is a newer verdict than ``revision``, which the page is of.
+
+    The page isn't reloaded: somebody may be writing on the verdict that it shows.
+    """
     progress, newest = progress_of(services, study_instance_uid)
-    facts = {"progress": progress, "study_instance_uid": study_instance_uid, "revision": revision}
+    facts = {"progress": progress, "study_instance_uid": study_instance_uid, "revision": revision, "newest": newest}
     facts["completion"] = services.settings.completion
-    headers = {"HX-Refresh": "true"} if newest > revision or not progress.is_waiting else {}
-    return services.templates.TemplateResponse(request, "study_progress.html", facts, headers=headers)
+    return services.templates.TemplateResponse(request, "study_progress.html", facts)
 
 
 @router.get("/reports/{report_uid}")
@@ -91,7 +93,7 @@ def render(
     lines = study_images.series_of(services, study)
     shown = _shown(services, study, lines, choice)
     limit = _MANY_IMAGES if choice.all_images else _FEW_IMAGES
-    carrying, carrying_total = study_images.carrying(study.verdict, limit) if study.verdict else ([], 0)
+    carrying, carrying_total = study_images.carrying(services, study.verdict, limit) if study.verdict else ([], 0)
     facts = {
         "study": study,
         "series": lines,
@@ -101,6 +103,7 @@ def render(
         "next": _link(uid, shown, 1),
         "carrying": carrying,
         "carrying_total": carrying_total,
+        "not_kept": study_images.NOT_KEPT,
         "all_images": choice.all_images,
         "many_images": _MANY_IMAGES,
         "evidence": evidence_of(services, uid),

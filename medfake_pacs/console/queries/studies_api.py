@@ -43,6 +43,7 @@ def study_detail(services: Services, study: StudyRow) -> shown.StudyDetail:
         reason=verdict.reason if verdict else "",
         series=series_of(services, study.study_instance_uid, verdict),
         revisions=[_revision(line) for line in history.revisions],
+        check_reports=[_report(line) for line in history.checks],
     )
 
 
@@ -139,6 +140,7 @@ def summary(study: StudyRow) -> shown.Study:
         revision=study.verdict_revision,
         verdict_at=study.verdict_at,
         reopened=study.reopened,
+        failed_attempts=study.attempts,
         model=study.model_name,
         model_sha256=study.model_sha256,
         images_total=study.images_total,

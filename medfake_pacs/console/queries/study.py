@@ -7,9 +7,10 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from medfake_pacs.console.errors import NotFoundError
+from medfake_pacs.console.queries.reopened import unassessed_revisions
 from medfake_pacs.console.services import Services
 from medfake_pacs.database import reading
-from medfake_pacs.database.tables import instances, revisions, studies, verdicts
+from medfake_pacs.database.tables import instances, studies, verdicts
 from medfake_pacs.entities import ModelIdentity, Verdict
 from medfake_pacs.report.subject import Subject, read_subject
 
@@ -20,13 +21,18 @@ _SOURCES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a study without its final verdict waits for; ``images_done`` of ``images`` are scored or given up."""
+    """What a study without its final verdict waits for; ``images_done`` of ``images`` are scored or given up.
+
+    ``attempts``: how often assessing the revision that is due failed, and when it is tried again.
+    """
 
     arriving: bool
     assessing: bool
     images: int
     images_done: int
     last_received_at: float | None
+    attempts: int = 0
+    next_attempt_at: float = 0.0
 
     @property
     def is_waiting(self) -> bool:
@@ -160,10 +166,8 @@ def _row(connection: sa.Connection, study_instance_uid: str) -> sa.Row[tuple[obj
 
 def _progress(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Progress:
     mine = row.study_instance_uid
-    unfinished = sa.select(revisions.c.revision).where(
-        revisions.c.study_instance_uid == mine, revisions.c.state == "completed"
-    )
-    assessing = connection.execute(unfinished.limit(1)).first() is not None
+    due = unassessed_revisions(connection, [mine]).get(mine)
+    assessing = due is not None
     arriving = row.opened_at is not None
     counts: Sequence[int] = (0, 0)
     if arriving or assessing:
@@ -176,4 +180,6 @@ def _progress(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Pro
         images=counts[0],
         images_done=counts[1],
         last_received_at=row.last_received_at,
+        attempts=due.attempts if due else 0,
+        next_attempt_at=due.next_attempt_at if due else 0.0,
     )

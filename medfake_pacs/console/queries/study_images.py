@@ -1,12 +1,13 @@
 """The images of a study: its series with their verdicts, what the viewer shows, what carries the finding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import sqlalchemy as sa
 
 from medfake_pacs.console.queries.study import StudyFacts
-from medfake_pacs.console.rendering.frame_list import ViewerFrame
+from medfake_pacs.console.rendering.frame_list import ViewerFrame, regions_by_frame
 from medfake_pacs.console.services import Services
 from medfake_pacs.database import reading
 from medfake_pacs.database.tables import instances
@@ -14,6 +15,7 @@ from medfake_pacs.entities import ImageFinding, SeriesVerdict, Verdict, VerdictL
 
 # More frames than these the viewer isn't told of at once.
 MAX_FRAMES = 4000
+NOT_KEPT = "not kept any more"
 _CARRYING = (VerdictLabel.FAKE, VerdictLabel.INDETERMINATE)
 _SEVERITY = (VerdictLabel.NOT_ASSESSED, VerdictLabel.REAL, VerdictLabel.INDETERMINATE, VerdictLabel.FAKE)
 
@@ -40,6 +42,7 @@ class CarryingImage:
     probability: float | None
     reason: str
     series_instance_uid: str
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class ShownSeries:
     frames: tuple[ViewerFrame, ...]
     start: int
     left_out: int
+    not_kept: int
 
 
 def series_of(services: Services, study: StudyFacts) -> list[SeriesLine]:
@@ -81,7 +85,7 @@ def series_of(services: Services, study: StudyFacts) -> list[SeriesLine]:
     return sorted(lines, key=_weight, reverse=True)
 
 
-def carrying(verdict: Verdict, limit: int) -> tuple[list[CarryingImage], int]:
+def carrying(services: Services, verdict: Verdict, limit: int) -> tuple[list[CarryingImage], int]:
     """Return the frames that carry a finding, the strongest first, at most ``limit``; and how many there are."""
     found = [
         (finding, frame)
@@ -91,6 +95,7 @@ def carrying(verdict: Verdict, limit: int) -> tuple[list[CarryingImage], int]:
         for frame in (finding.frame_numbers or (1,))
     ]
     found.sort(key=lambda pair: _strength(pair[0]), reverse=True)
+    kept = _kept(services, {finding.instance_id for finding, _ in found[:limit]})
     images = [
         CarryingImage(
             instance_id=finding.instance_id,
@@ -100,6 +105,7 @@ def carrying(verdict: Verdict, limit: int) -> tuple[list[CarryingImage], int]:
             probability=finding.probability,
             reason=finding.reason,
             series_instance_uid=finding.attributes.series_instance_uid,
+            is_kept=finding.instance_id in kept,
         )
         for finding, frame in found[:limit]
     ]
@@ -118,6 +124,7 @@ def shown_series(
         instances.c.instance_number,
         instances.c.slice_position_mm,
         instances.c.number_of_frames,
+        instances.c.path,
     )
     query = sa.select(*columns).where(
         instances.c.study_instance_uid == study.study_instance_uid,
@@ -128,14 +135,28 @@ def shown_series(
     if not rows:
         return None
     findings = _findings(study, series_instance_uid)
-    frames = [each for row in rows for each in _frames(row, findings.get(row.instance_id))]
-    start = _start(frames, findings, instance_id, frame)
-    first = max(0, min(start - MAX_FRAMES // 2, len(frames) - MAX_FRAMES))
+    kept = {row.instance_id for row in rows if (services.settings.spool_dir / row.path).is_file()}
+    counts = [max(1, row.number_of_frames) for row in rows]
+    firsts = list(accumulate(counts, initial=0))
+    places = {row.instance_id: (first, count) for row, first, count in zip(rows, firsts, counts, strict=False)}
+    start = _start(places, firsts[-1], {key: each for key, each in findings.items() if key in kept}, instance_id, frame)
+    first = max(0, min(start - MAX_FRAMES // 2, firsts[-1] - MAX_FRAMES))
+    frames = [
+        each
+        for row, (begin, count) in zip(rows, places.values(), strict=True)
+        for each in _frames(
+            row,
+            findings.get(row.instance_id),
+            row.instance_id in kept,
+            range(max(1, first - begin + 1), min(count, first - begin + MAX_FRAMES) + 1),
+        )
+    ]
     return ShownSeries(
         series_instance_uid=series_instance_uid,
-        frames=tuple(frames[first : first + MAX_FRAMES]),
+        frames=tuple(frames),
         start=start - first,
-        left_out=max(0, len(frames) - MAX_FRAMES),
+        left_out=max(0, firsts[-1] - MAX_FRAMES),
+        not_kept=len(rows) - len(kept),
     )
 
 
@@ -153,6 +174,14 @@ def series_with(services: Services, study_instance_uid: str, instance_id: int) -
     )
     with reading(services.engine) as connection:
         return connection.execute(query).scalar_one_or_none() or ""
+
+
+def _kept(services: Services, instance_ids: Collection[int]) -> set[int]:
+    """Return those of some images whose files are still there."""
+    query = sa.select(instances.c.instance_id, instances.c.path).where(instances.c.instance_id.in_(instance_ids))
+    with reading(services.engine) as connection:
+        rows = connection.execute(query).all()
+    return {row.instance_id for row in rows if (services.settings.spool_dir / row.path).is_file()}
 
 
 def _weight(line: SeriesLine) -> tuple[int, float]:
@@ -181,20 +210,22 @@ def _findings(study: StudyFacts, series_instance_uid: str) -> dict[int, ImageFin
     }
 
 
-def _frames(row: sa.Row[tuple[object, ...]], finding: ImageFinding | None) -> Iterator[ViewerFrame]:
-    for number in range(1, max(1, row.number_of_frames) + 1):
-        carries = finding is not None and (not finding.frame_numbers or number in finding.frame_numbers)
+def _frames(
+    row: sa.Row[tuple[object, ...]], finding: ImageFinding | None, is_kept: bool, numbers: range
+) -> Iterator[ViewerFrame]:
+    """Yield the frames of an image with these numbers; an image may declare more than two thousand million."""
+    regions = regions_by_frame(finding) if finding and numbers else {}
+    carrying = frozenset(finding.frame_numbers) if finding and numbers else frozenset()
+    for number in numbers:
+        carries = finding is not None and (not carrying or number in carrying)
         yield ViewerFrame(
             base=f"/images/{row.instance_id}",
             frame=number,
             label=_label(row.instance_number, row.number_of_frames, number),
-            heat=finding is not None and finding.probability is not None,
-            regions=[
-                (region.x, region.y, region.width, region.height)
-                for frame, region in (finding.regions if finding else ())
-                if frame == number
-            ],
-            note=_note(finding) if finding and carries else "",
+            heat=is_kept and finding is not None and finding.probability is not None,
+            kept=is_kept,
+            regions=regions.get(number, ()),
+            note=", ".join(filter(None, (_note(finding) if finding and carries else "", "" if is_kept else NOT_KEPT))),
         )
 
 
@@ -217,14 +248,21 @@ def _note(finding: ImageFinding) -> str:
 
 
 def _start(
-    frames: Sequence[ViewerFrame], findings: dict[int, ImageFinding], instance_id: int | None, frame: int
+    places: Mapping[int, tuple[int, int]],
+    total: int,
+    findings: dict[int, ImageFinding],
+    instance_id: int | None,
+    frame: int,
 ) -> int:
-    """Return the place of the frame that was asked for, or of the strongest finding, or the middle."""
+    """Return the place of the frame that was asked for, or of the strongest finding, or the middle.
+
+    ``places`` has the place of each image's first frame and how many it has; there are ``total``.
+    """
     if instance_id is None:
         candidates = [finding for finding in findings.values() if finding.label in _CARRYING]
         strongest = max(candidates, key=_strength, default=None)
         if strongest is None:
-            return len(frames) // 2
+            return total // 2
         instance_id, frame = strongest.instance_id, next(iter(strongest.frame_numbers), 1)
-    wanted = (f"/images/{instance_id}", frame)
-    return next((place for place, each in enumerate(frames) if (each.base, each.frame) == wanted), 0)
+    first, count = places.get(instance_id, (0, 0))
+    return first + frame - 1 if 1 <= frame <= count else 0

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
+from medfake_pacs.console.queries.reopened import is_reopened, reopened_studies, unassessed_revisions, waiting_since
 from medfake_pacs.console.queries.worklist_cursor import Cursor
 from medfake_pacs.console.queries.worklist_plan import Lead, choose_lead, conditions_of
 from medfake_pacs.database.intake import SHOWN_CHARACTERS
@@ -45,7 +46,7 @@ class StudyFilter:
     """What to look for; empty leaves a condition out.
 
     ``verdicts`` are of VERDICTS. Times are seconds since the epoch, ``received_until`` is excluded.
-    ``overdue_s``: received at least so long ago and still without a verdict.
+    ``overdue_s``: received at least so long ago and still without a verdict, or without that on its newest images.
     """
 
     verdicts: tuple[str, ...] = ()
@@ -90,8 +91,9 @@ class StudyFilter:
 class StudyRow:
     """One study as the worklist shows it; ``verdict`` is empty while there is none.
 
-    ``reopened``: images of a new revision are arriving. ``images_received`` counts the images so far, for a study
-    that is in progress or reopened. ``deliveries`` counts its reports' deliveries by state.
+    ``reopened``: a newer verdict is to come, as images are arriving or a newer revision isn't assessed yet.
+    ``images_received`` counts the images so far, for a study that is in progress or reopened; ``attempts`` how often
+    assessing its newest revision failed. ``deliveries`` counts its reports' deliveries by state.
     """
 
     study_instance_uid: str
@@ -113,6 +115,8 @@ class StudyRow:
     images_scored: int
     reopened: bool
     images_received: int | None = None
+    attempts: int = 0
+    next_attempt_at: float = 0.0
     deliveries: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -170,10 +174,13 @@ def _keys(
     for branch in branches:
         where = conditions_of(conditions, branch, lead, order.column, now)
         queries.append(_walk(order.column, where, lead, cursor, descending, limit))
+    if "" in verdicts or conditions.overdue_s is not None:
+        queries.append(_walk_reopened(order.column, conditions, cursor, descending, now, limit))
     if len(queries) == 1:
         query = queries[0]
     else:
-        union = sa.union_all(*(sa.select(each.subquery()) for each in queries)).subquery()
+        # Not all: a reopened study may be there by its verdict as well.
+        union = sa.union(*(sa.select(each.subquery()) for each in queries)).subquery()
         query = (
             sa.select(union.c.key, union.c.uid).order_by(*_ordering(union.c.key, union.c.uid, descending)).limit(limit)
         )
@@ -192,12 +199,43 @@ def _walk(
     query = sa.select(column.label("key"), uid.label("uid")).where(*where)
     if column.nullable:
         query = query.where(column.is_not(None))
-    if cursor:
-        at_or_past = column <= cursor.key if descending else column >= cursor.key
-        past = column < cursor.key if descending else column > cursor.key
-        query = query.where(at_or_past, sa.or_(past, uid < cursor.uid if descending else uid > cursor.uid))
+    query = query.where(*_past(cursor, column, uid, descending))
     ordered_by = lead.ordered(column)
     return query.order_by(*_ordering(ordered_by, uid, descending)).limit(limit)
+
+
+def _walk_reopened(
+    column: sa.Column[float],
+    conditions: StudyFilter,
+    cursor: Cursor | None,
+    descending: bool,
+    now: float,
+    limit: int,
+) -> sa.Select[tuple[float, str]]:
+    """Return the part of those whose newer verdict is to come: never many, so all are fetched by their own index."""
+    some = reopened_studies().c
+    key, uid = some[column.name], some.study_instance_uid
+    query = sa.select(key.label("key"), uid.label("uid")).where(key.is_not(None), *_past(cursor, key, uid, descending))
+    query = query.where(*(some[name] == value for name, value in conditions.equalities().items()))
+    if conditions.verdicts and IN_PROGRESS not in conditions.verdicts:
+        query = query.where(some.verdict.in_(conditions.verdicts))
+    if conditions.received_from is not None:
+        query = query.where(some.first_received_at >= conditions.received_from)
+    if conditions.received_until is not None:
+        query = query.where(some.first_received_at < conditions.received_until)
+    if conditions.overdue_s is not None:
+        query = query.where(waiting_since(some) < now - conditions.overdue_s)
+    return query.order_by(*_ordering(key, uid, descending)).limit(limit)
+
+
+def _past(
+    cursor: Cursor | None, key: sa.ColumnElement[float], uid: sa.ColumnElement[str], descending: bool
+) -> list[sa.ColumnElement[bool]]:
+    if cursor is None:
+        return []
+    at_or_past = key <= cursor.key if descending else key >= cursor.key
+    past = key < cursor.key if descending else key > cursor.key
+    return [at_or_past, sa.or_(past, uid < cursor.uid if descending else uid > cursor.uid)]
 
 
 def _ordering(
@@ -210,15 +248,19 @@ def study_rows(connection: sa.Connection, uids: Sequence[str]) -> tuple[StudyRow
     """Return what the worklist shows of these studies (at most 500 or so), in this order."""
     query = sa.select(studies).where(studies.c.study_instance_uid.in_(uids))
     found = {row["study_instance_uid"]: row for row in connection.execute(query).mappings()} if uids else {}
-    arriving = [uid for uid, row in found.items() if not row["verdict"] or row["opened_at"] is not None]
-    received = _images_received(connection, arriving)
+    reopened = {uid for uid, row in found.items() if row["verdict"] and is_reopened(row)}
+    waiting = [uid for uid, row in found.items() if not row["verdict"] or uid in reopened]
+    received = _images_received(connection, waiting)
+    failed = unassessed_revisions(connection, waiting)
     sent = _deliveries(connection, list(found))
     names = StudyRow.__dataclass_fields__.keys() & studies.c.keys()
     return tuple(
         StudyRow(
             **{name: found[uid][name] for name in names},
-            reopened=bool(found[uid]["verdict"]) and found[uid]["opened_at"] is not None,
+            reopened=uid in reopened,
             images_received=received.get(uid),
+            attempts=failed[uid].attempts if uid in failed else 0,
+            next_attempt_at=failed[uid].next_attempt_at if uid in failed else 0.0,
             deliveries=sent.get(uid, {}),
         )
         for uid in uids

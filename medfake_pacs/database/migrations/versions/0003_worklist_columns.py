@@ -58,6 +58,7 @@ JOIN verdicts AS study ON study.study_instance_uid = newest.study_instance_uid
 AND study.revision = newest.revision AND study.scope = 'study'
 WHERE newest.study_instance_uid = studies.study_instance_uid
 """
+_REOPENED = "verdict <> '' AND (opened_at IS NOT NULL OR revision > verdict_revision)"
 # Made when the columns are filled.
 _STUDY_INDEXES = {
     "ix_studies_retention": ["expired_at", "study_instance_uid"],
@@ -124,3 +125,7 @@ def upgrade() -> None:
     op.drop_index("ix_studies_retention", "studies")
     for name, columns in _STUDY_INDEXES.items():
         op.create_index(name, "studies", columns)
+    reopened = sa.text(_REOPENED)
+    op.create_index(
+        "ix_studies_reopened", "studies", ["first_received_at"], sqlite_where=reopened, postgresql_where=reopened
+    )
