@@ -74,7 +74,7 @@ def _parse(line: bytes, where: str) -> Anchor:
     try:
         document = json.loads(line)
         anchor = Anchor(time=document["time"], seq=document["seq"], hash=document["hash"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise AuditError(f"{where} isn't an anchor") from None
     if not isinstance(anchor.seq, int) or anchor.seq < 1 or len(str(anchor.hash)) != _HASH_LENGTH:
         raise AuditError(f"{where} isn't an anchor")

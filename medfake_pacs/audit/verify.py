@@ -186,7 +186,7 @@ def _check_row(row: dict[str, Any], progress: _Progress) -> None:
         raise _BrokenError(seq, f"the hash of row {seq} doesn't match its payload and previous_hash")
     try:
         event = json.loads(row["payload"])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _BrokenError(seq, f"the payload of row {seq} isn't JSON") from None
     for name in FILTER_COLUMNS:
         value = row[name] if name == "seq" else row[name].decode(errors="replace")

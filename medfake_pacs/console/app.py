@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from medfake_pacs import __version__
-from medfake_pacs.console import failures, openapi
+from medfake_pacs.console import failures, guards, openapi
 from medfake_pacs.console.guards import BodyLimit, LastResort, OriginCheck, SecurityHeaders
 from medfake_pacs.console.input_guard import InputGuard
 from medfake_pacs.console.methods import AllowedMethods, Methods
@@ -75,7 +75,7 @@ def create_app(services: Services) -> FastAPI:
     console = services.settings.console
     app.add_middleware(LastResort)
     app.add_middleware(OriginCheck, own_url=console.url, only_own_url=console.public_url is not None)
-    app.add_middleware(BodyLimit, upload_bytes=console.max_upload_bytes)
+    app.add_middleware(BodyLimit, upload_bytes=console.max_upload_bytes, body_s=guards.BODY_S)
     app.add_middleware(Methods, allowed=allowed)
     app.add_middleware(SecurityHeaders, https=console.is_https)
     return app

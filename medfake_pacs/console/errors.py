@@ -51,6 +51,13 @@ class NotFoundError(RequestError):
     title = "There is no such thing here"
 
 
+class RequestTimeoutError(RequestError):
+    """The body didn't come in time."""
+
+    status = 408
+    title = "This took too long to arrive"
+
+
 class ConflictError(RequestError):
     """What was asked for contradicts what is there."""
 
@@ -110,3 +117,10 @@ class BusyError(RequestError):
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("Many pictures are being made just now. Try again in a few seconds.")
         self.retry_after_s = retry_after_s
+
+
+class NoRoomError(RequestError):
+    """The disk is nearly full."""
+
+    status = 507
+    title = "There is no room"

@@ -3,17 +3,27 @@
 import json
 import logging
 import secrets
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from medfake_pacs.console.errors import NotSignedInError, PasswordChangeNeededError, RequestError, TooManyRequestsError
+from medfake_pacs.console.errors import (
+    BusyError,
+    NotSignedInError,
+    PasswordChangeNeededError,
+    RequestError,
+    TooManyRequestsError,
+)
+from medfake_pacs.console.security import sessions
 from medfake_pacs.console.services import services_of
 
 _PROBLEM = "application/problem+json"
@@ -32,7 +42,8 @@ def install(app: FastAPI) -> None:
 async def respond(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request with an error before any page has seen it."""
     request = Request(scope, receive)
-    await _response(request, error.status, error.title, str(error))(scope, receive, send)
+    response = await _response(request, error.status, error.title, str(error))
+    await response(scope, receive, send)
 
 
 async def respond_to_anything(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,10 +59,10 @@ async def _on_request_error(request: Request, error: Exception) -> Response:
     if isinstance(error, PasswordChangeNeededError) and request.method == "GET" and not _is_api(request):
         return _go(request, "/account/password")
     extra = {"fields": error.fields} if getattr(error, "fields", None) else {}
-    response = _response(request, error.status, error.title, str(error), **extra)
+    response = await _response(request, error.status, error.title, str(error), **extra)
     if isinstance(error, NotSignedInError):
         response.headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, TooManyRequestsError):
+    if isinstance(error, (TooManyRequestsError, BusyError)):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
@@ -81,7 +92,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         thing = "call" if _is_api(request) else "page"
         phrase, detail = f"There is no such {thing} here", "The address may be mistyped, or what it named is gone."
-    response = _response(request, error.status_code, phrase, detail)
+    response = await _response(request, error.status_code, phrase, detail)
     response.headers.update(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = ", ".join(request.app.state.allowed_methods.at(request.scope["path"]))
@@ -93,7 +104,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     # Not the rejected values: they can be patient data.
     fields = {".".join(str(part) for part in item["loc"][1:]): str(item["msg"]) for item in error.errors()}
     text = "; ".join(f"{name}: {reason}" for name, reason in fields.items())
-    return _response(request, 422, "Something needs to be corrected", text, fields=fields)
+    return await _response(request, 422, "Something needs to be corrected", text, fields=fields)
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
@@ -102,7 +113,7 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
         # The error's own page would ask the database again who it is for.
         request.state.identity = None
     text = f"The database doesn't answer. Try again in a moment; the console's log has the reason as {incident}."
-    return _response(request, HTTPStatus.SERVICE_UNAVAILABLE, "Out of reach just now", text)
+    return await _response(request, HTTPStatus.SERVICE_UNAVAILABLE, "Out of reach just now", text)
 
 
 async def _on_anything(request: Request, error: Exception) -> Response:
@@ -110,7 +121,7 @@ async def _on_anything(request: Request, error: Exception) -> Response:
         request.state.identity = None
     incident = _log_incident(request, error)
     text = f"That is our fault, not yours. Nothing was lost; the console's log has the reason as {incident}."
-    return _response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke", text)
+    return await _response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke", text)
 
 
 def _log_incident(request: Request, error: Exception) -> str:
@@ -121,11 +132,19 @@ def _log_incident(request: Request, error: Exception) -> str:
     return incident
 
 
-def _response(request: Request, status: int, title: str, detail: str, **extra: object) -> Response:
+async def _response(request: Request, status: int, title: str, detail: str, **extra: object) -> Response:
     if _is_api(request):
         body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, **extra}
         return Response(json.dumps(body), status_code=status, media_type=_PROBLEM)
-    templates = services_of(request).templates
     facts = {"title": title, "detail": detail, "status": int(status)}
+    # The page shows whose it is, and looking that up may wait for the database.
+    return await run_in_threadpool(_page, request, facts)
+
+
+def _page(request: Request, facts: Mapping[str, Any]) -> Response:
+    services = services_of(request)
+    if not hasattr(request.state, "identity"):
+        # Nobody has used the session: an error needn't wait for those who write.
+        request.state.identity = sessions.identity_of(services, request, touch=False)
     name = "partials/error.html" if request.headers.get("hx-request") else "error.html"
-    return templates.TemplateResponse(request, name, facts, status_code=status)
+    return services.templates.TemplateResponse(request, name, dict(facts), status_code=int(facts["status"]))

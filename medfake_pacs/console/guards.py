@@ -1,5 +1,6 @@
 """What every request and response passes: size limits, the origin check, security headers. Plain ASGI."""
 
+import asyncio
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -7,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medfake_pacs.console.errors import NotAllowedError, TooLargeError
+from medfake_pacs.console.errors import NotAllowedError, RequestTimeoutError, TooLargeError
 from medfake_pacs.console.failures import respond, respond_to_anything
 
 # No inline script or style, nothing from another host, no frame: what a peer sends can't become code.
@@ -36,7 +37,11 @@ _FIXED_HEADERS = (
 )
 _RELOAD = "Go to the page again and repeat it there."
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-_BODY_BYTES = 1_048_576
+# Such a body is kept in memory before anybody knows who sends it.
+BODY_BYTES = 65_536
+BODY_S = 30.0
+# How long an upload may send nothing; its own limit is shorter, and says more.
+_SILENCE_S = 90.0
 # What the form around an upload may add to its files.
 _FORM_BYTES = 65_536
 UPLOAD_PATHS = ("/checks", "/api/images", "/node/route-test")
@@ -72,12 +77,18 @@ class SecurityHeaders:
 
 
 class BodyLimit:
-    """Refuses a body that is larger than its path takes: by what it announces, and by what really comes."""
+    """Refuses a body that is larger than its path takes: by what it announces, and by what really comes.
 
-    def __init__(self, app: ASGIApp, *, upload_bytes: int, upload_paths: Sequence[str] = UPLOAD_PATHS) -> None:
+    One that isn't an upload must be there within ``body_s``, an upload must go on coming.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, upload_bytes: int, body_s: float = BODY_S, upload_paths: Sequence[str] = UPLOAD_PATHS
+    ) -> None:
         self._app = app
         self._upload_bytes = upload_bytes
         self._upload_paths = tuple(upload_paths)
+        self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,33 +99,72 @@ class BodyLimit:
         # Only files go to the disk, and only once the account was looked at; other bodies are kept in memory.
         is_form_data = headers.get("content-type", "").lower().startswith("multipart/form-data")
         uploading = is_form_data and scope["path"] in self._upload_paths
-        limit = self._upload_bytes + _FORM_BYTES if uploading else _BODY_BYTES
+        limit = self._upload_bytes + _FORM_BYTES if uploading else BODY_BYTES
         error = TooLargeError(f"A request here may have {limit:,} bytes at most.")
         announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             await respond(error, scope, receive, send)
             return
-        taken, started = 0, False
-
-        async def receive_counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > limit:
-                raise error
-            return message
+        body = _BoundedBody(receive, limit, error, silence_s=_SILENCE_S if uploading else None, body_s=self._body_s)
+        started = False
 
         async def send_noted(message: Message) -> None:
             nonlocal started
             started = True
+            if body.late and message["type"] == "http.response.start":
+                # Who sends so slowly isn't waited for any longer.
+                MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         try:
-            await self._app(scope, receive_counted, send_noted)
-        except TooLargeError:
+            await self._app(scope, body.receive, send_noted)
+        except (TooLargeError, RequestTimeoutError) as refused:
             if started:
                 raise
-            await respond(error, scope, receive, send)
+            await respond(refused, scope, receive, send_noted)
+
+
+class _BoundedBody:
+    """One request's body as it arrives, bounded in size and time."""
+
+    def __init__(
+        self, receive: Receive, limit: int, too_large: TooLargeError, *, silence_s: float | None, body_s: float
+    ) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._too_large = too_large
+        self._silence_s = silence_s
+        self._until = asyncio.get_running_loop().time() + body_s
+        self._taken = 0
+        self._ended = False
+        self.late = False
+
+    async def receive(self) -> Message:
+        """Return the next message.
+
+        Raises
+        ------
+        TooLargeError
+            If the body is larger than is taken.
+        RequestTimeoutError
+            If it doesn't come in time.
+        """
+        if self._ended:
+            # What comes after the body is only that the sender is gone, which may take as long as it likes.
+            return await self._receive()
+        now = asyncio.get_running_loop().time()
+        until = self._until if self._silence_s is None else now + self._silence_s
+        try:
+            async with asyncio.timeout_at(until):
+                message = await self._receive()
+        except TimeoutError as error:
+            self.late = True
+            raise RequestTimeoutError("The rest of this request didn't come in time. Send it again.") from error
+        self._ended = message["type"] != "http.request" or not message.get("more_body")
+        self._taken += len(message.get("body", b""))
+        if self._taken > self._limit:
+            raise self._too_large
+        return message
 
 
 class OriginCheck:
@@ -176,7 +226,7 @@ class LastResort:
         except ClientDisconnect:
             # Whoever asked is gone.
             return
-        except TooLargeError:
+        except (TooLargeError, RequestTimeoutError):
             raise
         except Exception as error:
             if started or scope["type"] != "http":

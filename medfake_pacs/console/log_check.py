@@ -98,6 +98,17 @@ class LogCheck:
             _log.exception("the log can't be checked")
             text = "the log can't be verified: the database doesn't answer; try again in a moment"
             self._change(finished_at=time.time(), ok=False, text=text)
+        except (OSError, RecursionError, ValueError):
+            _log.exception("the check of the log broke off")
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Have no check go on for ever, whatever ended its thread."""
+        state = self.state
+        if state is not None and state.running:
+            text = "the check broke off: it has no result; the console's error output says why"
+            self._change(finished_at=time.time(), text=text)
 
     def _finish(self, result: Verification, services: Services) -> None:
         self._change(

@@ -12,6 +12,7 @@ import uvicorn
 
 from medfake_pacs.config import Settings
 from medfake_pacs.console.app import create_app
+from medfake_pacs.console.connections import PatientConnection
 from medfake_pacs.console.rendering.frames import FrameReader
 from medfake_pacs.console.security.permissions import Role, parse_roles
 from medfake_pacs.console.services import Services
@@ -22,6 +23,9 @@ from medfake_pacs.database.heartbeat import Heart
 from medfake_pacs.workflows.context import Decoders, pixel_limits
 
 NO_ADMINISTRATOR = "no administrator yet: medfake-pacs user add NAME --role administrator"
+# Whoever comes then is answered 503; operations.md has the number. A process may usually open 1024 files.
+MOST_CONNECTIONS = 400
+_KEEP_ALIVE_S = 5
 _STOP_TIMEOUT_S = 10
 _IPV4 = 4
 _log = logging.getLogger(__name__)
@@ -69,6 +73,9 @@ def make_server(services: Services) -> uvicorn.Server:
         forwarded_allow_ips=_as_seen(console.trusted_proxies),
         ssl_certfile=console.certificate,
         ssl_keyfile=console.key,
+        http=PatientConnection,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_STOP_TIMEOUT_S,
         lifespan="on",
     )

@@ -28,6 +28,7 @@ def console(tmp_path: Path, database_url: str) -> Iterator[ConsoleServer]:
 
 
 def _failing(console: ConsoleServer) -> dict[str, str]:
+    console.services.answers.forget()
     answer = console.anonymous().get("/readyz")
     found = answer.json()
     assert answer.status_code == (200 if found["ready"] else 503)
@@ -64,6 +65,19 @@ def test_a_spool_without_room_and_one_that_is_gone(tmp_path: Path) -> None:
         settings.spool_dir.rmdir()
         assert _failing(console)["spool"] == "its folder can't be seen"
         assert console.anonymous().get("/healthz").status_code == 200
+
+
+def test_a_model_that_a_route_names_and_that_can_not_be_used(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "broken").mkdir(parents=True)
+    (models / "broken" / "card.json").write_text("{}", encoding="utf-8")
+    (models / "unused").mkdir()
+    (models / "unused" / "card.json").write_text("{}", encoding="utf-8")
+    routes = [{"name": name, "modality": ["CT"], "model": name} for name in ("broken", "missing")]
+    extra = {"scoring": {"models_dir": str(models)}, "routes": routes}
+    with running_console(console_settings(tmp_path, "", extra)) as console:
+        reason = "a route names what can't be used: 'broken' is damaged, 'missing' is not installed"
+        assert _failing(console)["models"] == reason
 
 
 def test_a_database_that_is_gone(tmp_path: Path) -> None:

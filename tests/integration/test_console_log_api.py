@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from medfake_pacs import audit
+from medfake_pacs.console import log_check
 from medfake_pacs.console.security.permissions import Permission, Role
 from medfake_pacs.database import transaction
 from medfake_pacs.entities import AuditEvent
@@ -100,3 +101,43 @@ def test_work_is_bounded_where_few_rows_meet_two_conditions(console: ConsoleServ
     assert answer["looked_at_enough"] is True
     params = {"kind": "study-verdict", "verdict": "fake", "limit": 3, "cursor": answer["next_cursor"]}
     assert [row["seq"] for row in client.get("/api/log", params=params).json()["rows"]] == [6, 5, 4]
+
+
+def test_what_is_nested_without_end_breaks_no_check(tmp_path: Path) -> None:
+    anchors = tmp_path / "anchors"
+    with running_console(console_settings(tmp_path, "", {"audit": {"anchor_file": str(anchors)}})) as console:
+        fill(console.engine)
+        client = console.with_token(Role.AUDITOR)
+
+        def checked() -> tuple[object, object]:
+            client.post("/api/log/verify")
+            wait_for(lambda: client.get("/api/log/verify").json()["state"] != "running", 30, "the check to end")
+            found = client.get("/api/log/verify").json()
+            return found["state"], found["text"]
+
+        anchors.write_bytes(b"[" * 200_000 + b"\n")
+        state, text = checked()
+        assert state == "broken"
+        assert "line 1 of the anchor file isn't an anchor" in str(text)
+        anchors.unlink()
+        assert checked()[0] == "whole"
+        previous = client.get("/api/log/1").json()["previous_hash"]
+        payload = "[" * 200_000
+        digest = hashlib.sha256(f"{previous}\n{payload}".encode()).hexdigest()
+        tamper(console.engine, f"UPDATE audit_events SET payload = '{payload}', hash = '{digest}' WHERE seq = 1")
+        state, text = checked()
+        assert state == "broken"
+        assert "the payload of row 1 isn't JSON" in str(text)
+
+
+def test_a_check_that_breaks_off_does_not_run_for_ever(console: ConsoleServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(log_check, "verify_database", broken)
+    client = console.with_token(Role.AUDITOR)
+    client.post("/api/log/verify")
+    wait_for(lambda: client.get("/api/log/verify").json()["state"] != "running", 30, "the check to end")
+    found = client.get("/api/log/verify").json()
+    assert found["state"] == "stopped"
+    assert "broke off" in found["text"]

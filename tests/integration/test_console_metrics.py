@@ -31,6 +31,7 @@ def console(tmp_path: Path, database_url: str) -> Iterator[ConsoleServer]:
 
 
 def _scrape(console: ConsoleServer) -> Samples:
+    console.services.answers.forget()
     answer = console.anonymous().get("/metrics")
     assert answer.status_code == 200
     families = text_string_to_metric_families(answer.text)
@@ -118,6 +119,13 @@ def test_every_metric_is_in_the_manual_and_in_the_answer(console: ConsoleServer)
     described = set(re.findall(r"^\| `(medfake_[a-z_]+)", manual, re.MULTILINE))
     answered = {name for name, _labels in _scrape(console)}
     assert described == set(METRICS) == answered
+
+
+def test_one_silent_process_of_several_is_an_alert() -> None:
+    text = (REPOSITORY / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    expressions = dict(re.findall(r"alert: (\w+)\n\s+expr: (.+)", text))
+    assert expressions["MedfakeProcessSilent"] == "medfake_heartbeat_age_seconds > 60"
+    assert expressions["MedfakeRoleSilent"] == "min by (role) (medfake_heartbeat_age_seconds) > 60"
 
 
 def test_the_alerts_name_metrics_that_there_are() -> None:

@@ -6,12 +6,14 @@ import threading
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from medfake_pacs.config import Settings
+from medfake_pacs.console.queries.models import Shelf, shelf_of
 from medfake_pacs.console.queries.processes import processes
 from medfake_pacs.console.queries.storage import room
+from medfake_pacs.console.remembered import Answer
 from medfake_pacs.console.services import Services, services_of
 from medfake_pacs.database import reading
 from medfake_pacs.database.heartbeat import database_time
@@ -19,28 +21,34 @@ from medfake_pacs.database.migrate import is_current
 
 router = APIRouter()
 Using = Annotated[Services, Depends(services_of)]
-_UNREADY = 503
+_READY, _UNREADY = 200, 503
 
 
 @router.get("/healthz")
-def health() -> Response:
-    """Say that this process answers, whatever the rest of the node does."""
+async def health() -> Response:
+    """Say that this process answers, whatever the rest of the node does, and however busy its threads are."""
     return PlainTextResponse("ok\n")
 
 
 @router.get("/readyz")
-def ready(services: Using) -> Response:
+async def ready(request: Request, services: Using) -> Response:
     """Say whether the node can do its work, and if not, which part fails: by name and reason, without secrets."""
-    failing = failures(services)
+    shelf = shelf_of(request)
+    answer = await services.answers.get("readyz", lambda: _readiness(services, shelf))
+    return Response(answer.content, answer.status, media_type="application/json")
+
+
+def _readiness(services: Services, shelf: Shelf) -> Answer:
+    failing = failures(services, shelf)
     body = {"ready": not failing, "failing": [{"check": name, "reason": reason} for name, reason in failing.items()]}
-    return Response(json.dumps(body), _UNREADY if failing else 200, media_type="application/json")
+    return Answer(_UNREADY if failing else _READY, json.dumps(body).encode())
 
 
-def failures(services: Services) -> dict[str, str]:
+def failures(services: Services, shelf: Shelf) -> dict[str, str]:
     """Return the reason by the name of each check that fails."""
     found = _database(services)
-    reason = _spool(services.settings)
-    return found | ({"spool": reason} if reason else {})
+    reasons = {"spool": _spool(services.settings), "models": _models(services.settings, shelf)}
+    return found | {name: reason for name, reason in reasons.items() if reason}
 
 
 def _database(services: Services) -> dict[str, str]:
@@ -61,6 +69,16 @@ def _database(services: Services) -> dict[str, str]:
         elif silent:
             found[plural] = f"silent: {', '.join(silent)}"
     return found
+
+
+def _models(settings: Settings, shelf: Shelf) -> str:
+    """Return which models that routes name can't be used; a folder whose files are the same isn't read again."""
+    named = {route.model for route in settings.routes if route.model}
+    found = shelf.models(settings)
+    usable = {item.name for item in found if not item.error}
+    damaged = named & {item.folder for item in found if item.error}
+    said = [f"{name!r} is {'damaged' if name in damaged else 'not installed'}" for name in sorted(named - usable)]
+    return f"a route names what can't be used: {', '.join(said)}" if said else ""
 
 
 def _spool(settings: Settings) -> str:

@@ -6,15 +6,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from medfake_pacs.console.operations.node_collector import NodeCollector
 from medfake_pacs.console.queries.models import shelf_of
+from medfake_pacs.console.remembered import Answer
 from medfake_pacs.console.services import services_of
 
 router = APIRouter()
+_OK = 200
 
 
 @router.get("/metrics")
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Return every metric in Prometheus' text format."""
-    return Response(generate_latest(_registry_of(request)), media_type=CONTENT_TYPE_LATEST)
+    registry = _registry_of(request)
+    answer = await services_of(request).answers.get("metrics", lambda: Answer(_OK, generate_latest(registry)))
+    return Response(answer.content, answer.status, media_type=CONTENT_TYPE_LATEST)
 
 
 def _registry_of(request: Request) -> CollectorRegistry:

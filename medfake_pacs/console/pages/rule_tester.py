@@ -1,6 +1,5 @@
 """The rule tester: which route, model and destinations an image would get, and why."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from medfake_pacs.cli.files import header_of
-from medfake_pacs.console.errors import TooLargeError
+from medfake_pacs.config import Settings
+from medfake_pacs.console.errors import NoRoomError, TooLargeError
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
@@ -27,6 +27,8 @@ Using = Annotated[Services, Depends(services_of)]
 Reader = Annotated[Identity, requires(Permission.NODE_READ)]
 _MOST_BYTES = 64_000_000
 _FORM_BYTES = 65_536
+# As much as uploads leave alone.
+_RESERVE_FACTOR = 2
 _FIELDS = ("calling", "called", "modality", "body_part", "study_description", "series_description")
 _LONGEST = 256
 
@@ -60,7 +62,7 @@ def _tested(request: Request, services: Services, form: FormData) -> Response:
     )
     if isinstance(upload, UploadFile) and upload.filename:
         try:
-            with _kept(services.settings.checks_dir, upload.file) as path:
+            with _kept(services.settings, upload.file) as path:
                 attributes = header_of(path)
         except CannotUnderstandError as error:
             wrong = f"This is no DICOM file that can be read: {error}."
@@ -71,17 +73,20 @@ def _tested(request: Request, services: Services, form: FormData) -> Response:
 
 
 @contextmanager
-def _kept(folder: Path, source: BinaryIO) -> Iterator[Path]:
-    """Yield a file with the bytes of ``source``; it is gone afterwards."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix="route-test-", dir=folder)
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as target:
+def _kept(settings: Settings, source: BinaryIO) -> Iterator[Path]:
+    """Yield a file with the bytes of ``source``; it is gone afterwards.
+
+    Its folder is of no check: if this process dies, it goes with those of broken uploads.
+    """
+    root = settings.checks_dir
+    root.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(root).free - _MOST_BYTES < _RESERVE_FACTOR * settings.spool.min_free_bytes:
+        raise NoRoomError("The node's disk is nearly full; what is left of it is kept for the images that it receives.")
+    with tempfile.TemporaryDirectory(prefix="route-test-", dir=root) as folder:
+        path = Path(folder) / "image"
+        with path.open("xb") as target:
             shutil.copyfileobj(source, target)
         yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _page(
