@@ -69,14 +69,15 @@ def test_a_spool_without_room_and_one_that_is_gone(tmp_path: Path) -> None:
 
 def test_a_model_that_a_route_names_and_that_can_not_be_used(tmp_path: Path) -> None:
     models = tmp_path / "models"
-    (models / "broken").mkdir(parents=True)
-    (models / "broken" / "card.json").write_text("{}", encoding="utf-8")
-    (models / "unused").mkdir()
-    (models / "unused" / "card.json").write_text("{}", encoding="utf-8")
-    routes = [{"name": name, "modality": ["CT"], "model": name} for name in ("broken", "missing")]
-    extra = {"scoring": {"models_dir": str(models)}, "routes": routes}
-    with running_console(console_settings(tmp_path, "", extra)) as console:
-        reason = "a route names what can't be used: 'broken' is damaged, 'missing' is not installed"
+    for name in ("broken", "removed", "unused"):
+        (models / name).mkdir(parents=True)
+        (models / name / "card.json").write_text("{}", encoding="utf-8")
+    routes = [{"name": name, "modality": ["CT"], "model": name} for name in ("broken", "removed")]
+    settings = console_settings(tmp_path, "", {"scoring": {"models_dir": str(models)}, "routes": routes})
+    (models / "removed" / "card.json").unlink()
+    (models / "removed").rmdir()
+    with running_console(settings) as console:
+        reason = "a route names what can't be used: 'broken' is damaged, 'removed' is not installed"
         assert _failing(console)["models"] == reason
 
 

@@ -11,7 +11,16 @@ from medfake_pacs import audit
 from medfake_pacs.config import RetrySettings
 from medfake_pacs.database import open_engine, reading, transaction, upgrade
 from medfake_pacs.database.tables import instances, reports
-from medfake_pacs.delivery import CircuitState, DueDelivery, ListedDelivery, circuit_of, due, enqueue, listing
+from medfake_pacs.delivery import (
+    CircuitState,
+    DueDelivery,
+    ListedDelivery,
+    circuit_of,
+    due,
+    enqueue,
+    give_up_unknown,
+    listing,
+)
 from medfake_pacs.delivery import record as record_outcome
 from medfake_pacs.delivery import retry as retry_deliveries
 from medfake_pacs.entities import Delivery, Report
@@ -171,6 +180,19 @@ def test_a_retried_dead_letter_starts_anew(engine: sa.Engine) -> None:
     ]  # fmt: skip
     retried = json.loads(_events(engine)[2].payload)
     assert (retried["payload"]["who"], retried["ae_title"]) == ("admin", "ARCHIVE")
+
+
+def test_what_has_waited_for_a_name_that_no_destination_has_is_given_up(engine: sa.Engine) -> None:
+    for number, queued_at in ((1, 0.0), (2, 900.0)):
+        _enqueue(engine, number, queued_at)
+    with transaction(engine) as connection:
+        assert give_up_unknown(connection, ["pacs"], 1000.0) == 0
+        assert give_up_unknown(connection, ["other"], 1000.0, waiting_for_s=300.0) == 1
+    assert [(each.delivery_id, each.state) for each in _list(engine)] == [(1, "dead"), (2, "waiting")]
+    [event] = _events(engine)
+    assert (event.kind, "no destination is named 'pacs'" in event.payload) == ("delivery-dead", True)
+    with transaction(engine) as connection:
+        assert give_up_unknown(connection, [], 1000.0) == 1
 
 
 def test_a_retry_by_number_takes_waiting_ones_and_no_sent_ones(engine: sa.Engine) -> None:
