@@ -153,11 +153,18 @@ def _outcome(
 
 
 def retry(
-    connection: sa.Connection, ids: Iterable[int] | None, now: float, *, who: str = "", target: str = ""
+    connection: sa.Connection,
+    ids: Iterable[int] | None,
+    now: float,
+    *,
+    who: str = "",
+    host: str = "",
+    via: str = "command line",
+    target: str = "",
 ) -> list[int]:
     """Have notifications sent at once: every dead one, or those that ``ids`` name, dead or waiting.
 
-    Returns which they were. Their time to give up starts anew at ``now``. ``who`` goes to the log.
+    Returns which they were. Their time to give up starts anew at ``now``. ``who``, ``host`` and ``via`` go to the log.
     """
     audit.take_turn(connection)
     query = sa.select(notifications).order_by(notifications.c.notification_id)
@@ -175,7 +182,7 @@ def retry(
             .values(state=WAITING, queued_at=now, next_attempt_at=now, finished_at=None, attempts_before=row.attempts)
         )
     for row in rows:
-        event = _event(connection, "notification-retried", row, {"who": who})
+        event = _event(connection, "notification-retried", row, {"who": who, "host": host, "via": via})
         audit.append(connection, event, occurred_at=now)
     return [row.notification_id for row in rows]
 

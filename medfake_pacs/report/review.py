@@ -39,6 +39,7 @@ from medfake_pacs.report.uids import derive_uid
 SERIES_DESCRIPTION = "Review of image authenticity - research use, not for diagnosis"
 PERSON = Concept("121006", "DCM", "Person")
 PERSON_NAME = Concept("121008", "DCM", "Person Observer Name")
+LOGIN_NAME = Concept("128774", "DCM", "Person Observer's Login Name")
 _DISCLAIMER = "A person's opinion on what software said. For research use only, not for diagnosis."
 _MAX_NAME = 64
 _IMAGE_GROUP = "1501"
@@ -48,11 +49,13 @@ _IMAGE_GROUP = "1501"
 class Review:
     """What a person said of the verdict in ``reviewed``; ``number`` counts the reviews of the study from 1.
 
-    ``opinion`` is agree, disagree or comment. ``created_at`` is seconds since the epoch, UTC.
+    ``opinion`` is agree, disagree or comment. ``created_at`` is seconds since the epoch, UTC. ``reviewer`` is the name
+    that the person has chosen, ``login`` the one that the node knows them by.
     """
 
     number: int
     reviewer: str
+    login: str
     opinion: str
     comment: str
     created_at: float
@@ -93,7 +96,7 @@ def build_review(review: Review, settings: ReportSettings, output_dir: Path) -> 
 
 def _identity(review: Review, settings: ReportSettings) -> DocumentIdentity:
     root, study, node = settings.uid_root, review.verdict.study_instance_uid, settings.node_ae_title
-    said = (review.reviewer, review.opinion, review.comment, review.created_at, review.reviewed.sop_instance_uid)
+    said = (review.reviewer, review.login, review.opinion, review.comment, review.created_at, review.reviewed.sop_instance_uid)
     return DocumentIdentity(
         sop_class_uid=COMPREHENSIVE_3D_SR,
         sop_instance_uid=derive_uid(root, "review", COMPREHENSIVE_3D_SR, study, review.number, said, node),
@@ -163,6 +166,7 @@ def _tree(review: Review, settings: ReportSettings) -> Item:
         content.code(content.HAS_CONCEPT_MOD, tree.LANGUAGE, Concept(settings.language, "RFC5646", "English")),
         content.code(content.HAS_OBS_CONTEXT, tree.OBSERVER_TYPE, PERSON),
         content.person(content.HAS_OBS_CONTEXT, PERSON_NAME, observer_name(review.reviewer)),
+        content.text(content.HAS_OBS_CONTEXT, LOGIN_NAME, sanitise.paragraph(review.login)),
         content.code(content.HAS_CONCEPT_MOD, tree.PROCEDURE_REPORTED, tree.procedure(review.verdict)),
         content.container(content.CONTAINS, tree.IMAGING_MEASUREMENTS, [_group(review, settings)]),
     ]

@@ -56,6 +56,7 @@ def _report(name: str, folder: Path) -> Path:
         review = Review(
             number=1,
             reviewer="Dr. Renée Weber",
+            login="aweber",
             opinion="disagree",
             comment="Motion artefact.\nNothing was put in: 漢.",
             created_at=1_770_000_000.0,

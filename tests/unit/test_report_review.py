@@ -22,6 +22,7 @@ def _review(folder: Path, case: report_cases.Case | None = None, **changes: obje
     review = Review(
         number=1,
         reviewer="Dr. Anna Weber",
+        login="aweber",
         opinion="disagree",
         comment="Motion artefact.\nNothing was put in.",
         created_at=SAID_AT,
@@ -60,6 +61,13 @@ def test_it_says_who_thinks_what_and_is_no_verdict_itself(tmp_path: Path) -> Non
     names = {item.ConceptNameCodeSequence[0].CodeMeaning: item for item in review.ContentSequence}
     assert names["Observer Type"].ConceptCodeSequence[0].CodeValue == "121006"
     assert names["Person Observer Name"].PersonName == "Dr. Anna Weber"
+    # The other is what she has chosen to be called.
+    login = names["Person Observer's Login Name"]
+    assert (login.ValueType, login.TextValue, login.ConceptNameCodeSequence[0].CodeValue) == (
+        "TEXT",
+        "aweber",
+        "128774",
+    )
     assert review.AuthorObserverSequence[0].PersonName == "Dr. Anna Weber"
     group = report_reading.group(review, "Review 1")
     codes = {
@@ -85,7 +93,14 @@ def test_the_same_review_gives_the_same_bytes_and_another_another_uid(tmp_path: 
     one = build_review(first, ReportSettings(), tmp_path / "a")
     same = build_review(first, ReportSettings(), tmp_path / "b")
     assert one.path.read_bytes() == same.path.read_bytes()
-    for change in ({"number": 2}, {"comment": "Other."}, {"opinion": "agree"}, {"reviewer": "B"}, {"created_at": 1.0}):
+    for change in (
+        {"number": 2},
+        {"comment": "Other."},
+        {"opinion": "agree"},
+        {"reviewer": "B"},
+        {"login": "b"},
+        {"created_at": 1.0},
+    ):
         other = build_review(replace(first, **change), ReportSettings(), tmp_path / "c")
         assert other.sop_instance_uid != one.sop_instance_uid
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from medfake_pacs.console.errors import ConflictError
 from medfake_pacs.console.openapi import problems
 from medfake_pacs.console.queries.notifications import Conditions, NotificationPage, notification_page
+from medfake_pacs.console.record import origin_of
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
@@ -46,7 +47,7 @@ def retry_notification(services: Using, identity: Administrator, notification_id
     It must be waiting or dead. Its time to give up starts anew.
     """
     with transaction(services.engine) as connection:
-        done = retry(connection, [notification_id], time.time(), who=identity.user_name)
+        done = retry(connection, [notification_id], time.time(), **origin_of(identity))
     if not done:
         raise ConflictError(not_retried([notification_id], done)[0])
     return Retried(notification_id=notification_id)

@@ -12,6 +12,7 @@ from medfake_pacs.console.queries.study import find_study
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
+from medfake_pacs.console.study_views import study_viewed
 
 router = APIRouter()
 
@@ -33,5 +34,6 @@ def review(
         fields = error.fields if isinstance(error, InvalidInputError) else {}
         form = ReviewForm(opinion=opinion, comment=comment, error=str(error), fields=fields)
         study = find_study(services, study_instance_uid)
+        study_viewed(services, identity, study_instance_uid)
         return render(request, services, study, Choice(), form, error.status)
     return RedirectResponse(f"/studies/{study_instance_uid}#reviews", 303)

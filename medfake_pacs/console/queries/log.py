@@ -1,6 +1,7 @@
 """Searches of the log from the console: each is itself put into the log, once however many pages are looked at."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -12,9 +13,11 @@ from medfake_pacs.audit.conditions import CONDITIONS, read_conditions
 from medfake_pacs.audit.export import view
 from medfake_pacs.audit.rows import AuditFilter, AuditRow
 from medfake_pacs.console.errors import InvalidInputError, NotFoundError
+from medfake_pacs.console.queries.facts import seconds_of
 from medfake_pacs.console.record import DicomEvent, record
 from medfake_pacs.console.security.identity import Identity
 from medfake_pacs.console.services import Services
+from medfake_pacs.console.viewing import SEARCH_LASTS_S
 from medfake_pacs.database import reading
 from medfake_pacs.database.tables import audit_events
 from medfake_pacs.entities import AuditEvent
@@ -108,7 +111,9 @@ def find(services: Services, identity: Identity, search: Search, size: int) -> F
         text = "; ".join(f"{name}: {what}" for name, what in search.wrong.items())
         raise InvalidInputError(text, dict(search.wrong))
     under, after = _parse_cursor(search.cursor)
-    if under is None or not _is_this_search(services, identity, search, under):
+    # A cursor from before the search is none that its own pages gave.
+    beyond = under is not None and after is not None and search.newest_first and after > under
+    if under is None or beyond or not _is_this_search(services, identity, search, under):
         under = _record_search(services, identity, search)
     with reading(services.engine) as connection:
         page = audit.page(connection, search.conditions, size=size, newest_first=search.newest_first, after=after)
@@ -194,12 +199,12 @@ def _parse_cursor(cursor: str) -> tuple[int | None, int | None]:
 
 
 def _is_this_search(services: Services, identity: Identity, search: Search, under: int) -> bool:
-    """Tell whether the row ``under`` says that this account made this very search."""
+    """Tell whether the row ``under`` says that this account made this very search, within the hour before."""
     columns = audit_events.c
     query = sa.select(audit_events).where(columns.seq == under, columns.kind == READ)
     with reading(services.engine) as connection:
         found = connection.execute(query).first()
-    if found is None:
+    if found is None or seconds_of(found.occurred_at) < time.time() - SEARCH_LASTS_S:
         return False
     facts = facts_of(AuditRow(**found._mapping))
     same = {"who": identity.user_name, "filters": search.conditions.as_facts(), "order": search.order}
