@@ -26,7 +26,7 @@ class Turns:
     """
 
     def __init__(
-        self, at_a_time: int, *, wait_s: float = 20.0, most_of_account: int = 64, most_of_all: int = 256
+        self, at_a_time: int, *, wait_s: float = 60.0, most_of_account: int = 64, most_of_all: int = 256
     ) -> None:
         self._at_a_time = at_a_time
         self._wait_s = wait_s
