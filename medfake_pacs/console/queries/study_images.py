@@ -145,10 +145,7 @@ def shown_series(
         each
         for row, (begin, count) in zip(rows, places.values(), strict=True)
         for each in _frames(
-            row,
-            findings.get(row.instance_id),
-            row.instance_id in kept,
-            range(max(1, first - begin + 1), min(count, first - begin + MAX_FRAMES) + 1),
+            row, findings.get(row.instance_id), row.instance_id in kept, _numbers_within(first, begin, count)
         )
     ]
     return ShownSeries(
@@ -208,6 +205,11 @@ def _findings(study: StudyFacts, series_instance_uid: str) -> dict[int, ImageFin
         if each.series_instance_uid == series_instance_uid
         for finding in each.findings
     }
+
+
+def _numbers_within(first: int, begin: int, count: int) -> range:
+    """Return the numbers of those of an image's ``count`` frames, from place ``begin`` on, that are shown."""
+    return range(max(1, first - begin + 1), min(count, first - begin + MAX_FRAMES) + 1)
 
 
 def _frames(
