@@ -168,7 +168,7 @@ def result(services: Using, identity: Checker, check_id: str) -> CheckResult:
     response_class=Response,
     responses={
         200: {"description": "A PNG with transparency, to be laid over the frame.", "content": {"image/png": {}}},
-        **_problems(401, 403, 404, 410, 422),
+        **_problems(401, 403, 404, 410, 422, 503),
     },
 )
 def heatmap(
