@@ -119,6 +119,8 @@ def test_what_is_missing_is_said_beside_the_field_and_nothing_is_lost(
     assert says in answer.text
     assert form["comment"].strip() in answer.text
     assert _rows(console, reviews) == []
+    # The page has the patient on it, like the one that the form was on.
+    assert len(_rows(console, audit_events, kind="study-viewed", study_instance_uid=uid)) == 1
 
 
 def test_an_opinion_on_an_outdated_verdict_is_not_taken(console: ConsoleServer, studies: Studies) -> None:
