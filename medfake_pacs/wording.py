@@ -22,9 +22,7 @@ PROBABILITY_MEANING = (
 DELIVERY_STATES: Mapping[str, str] = MappingProxyType(
     {"waiting": "waiting", "sent": "sent", "dead": "dead letter", "dismissed": "dismissed"}
 )
-NOTIFICATION_STATES: Mapping[str, str] = MappingProxyType(
-    {"waiting": "waiting", "sent": "sent", "dead": "dead letter"}
-)
+NOTIFICATION_STATES: Mapping[str, str] = MappingProxyType({"waiting": "waiting", "sent": "sent", "dead": "dead letter"})
 # What a radiologist can say of a verdict, and what each of it says.
 OPINIONS: Mapping[str, str] = MappingProxyType(
     {

@@ -96,7 +96,14 @@ def build_review(review: Review, settings: ReportSettings, output_dir: Path) -> 
 
 def _identity(review: Review, settings: ReportSettings) -> DocumentIdentity:
     root, study, node = settings.uid_root, review.verdict.study_instance_uid, settings.node_ae_title
-    said = (review.reviewer, review.login, review.opinion, review.comment, review.created_at, review.reviewed.sop_instance_uid)
+    said = (
+        review.reviewer,
+        review.login,
+        review.opinion,
+        review.comment,
+        review.created_at,
+        review.reviewed.sop_instance_uid,
+    )
     return DocumentIdentity(
         sop_class_uid=COMPREHENSIVE_3D_SR,
         sop_instance_uid=derive_uid(root, "review", COMPREHENSIVE_3D_SR, study, review.number, said, node),
