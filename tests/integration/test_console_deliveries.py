@@ -153,6 +153,7 @@ def test_a_dead_letter_is_dismissed_after_a_question_and_no_trouble_any_more(con
     dead = _expected(state="dead", destination="gone")
 
     def counted() -> float:
+        console.services.answers.forget()
         line = 'medfake_deliveries{destination="gone",state="dead"} '
         found = [each for each in console.anonymous().get("/metrics").text.splitlines() if each.startswith(line)]
         return float(found[0].removeprefix(line)) if found else 0
