@@ -134,6 +134,8 @@ def _text(row: AuditRow) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"code", "meaning"}:
+        return f"{value['code']} {value['meaning']}"
     return value if isinstance(value, str) else canonical_json(value)
 
 

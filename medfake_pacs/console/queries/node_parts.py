@@ -184,7 +184,7 @@ def _lost(settings: Settings, seen: Observed) -> Iterator[Part]:
             yield Part(name="destinations", state="bad", remedy=HOMELESS_REMEDY,
                        text=f"{queue.depth} reports wait for {queue.destination}, {nobody}")  # fmt: skip
     for letters in seen.dead_letters:
-        text = f"{letters.count} dead letters for {letters.destination}"
+        text = f"{letters.count} dead letter{'' if letters.count.value == 1 else 's'} for {letters.destination}"
         if letters.count.value and letters.destination in known:
             remedy = "see Deliveries for the reason, correct it, send them again, or dismiss them"
             yield Part(name="destinations", state="bad", text=text, remedy=remedy)
