@@ -60,13 +60,15 @@ def check_id(system: System, chromium: Browser, images: Images) -> str:
 def addresses(system: System, sent: Sent, check_id: str) -> dict[str, str]:
     """Return an address for each page's path."""
     wait_for(lambda: system.node.rows("deliveries"), 60, "a delivery")
+    delivery = f"/node/deliveries/{system.node.rows('deliveries')[0].delivery_id}"
     return {
         **{path: path for path in _routes() if "{" not in path},
         "/accounts/{user_id}": "/accounts/1",
         "/checks/{check_id}": f"/checks/{check_id}",
         "/studies/{study_instance_uid}": f"/studies/{sent.ct}",
         "/log/{seq}": "/log/1",
-        "/node/deliveries/{delivery_id}": f"/node/deliveries/{system.node.rows('deliveries')[0].delivery_id}",
+        "/node/deliveries/{delivery_id}": delivery,
+        "/node/deliveries/{delivery_id}/dismiss": f"{delivery}/dismiss",
     }
 
 
