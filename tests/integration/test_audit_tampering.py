@@ -170,7 +170,7 @@ def test_an_index_that_hides_a_row_is_noticed(tmp_path: Path) -> None:
     path = _closed_log(tmp_path)
     with sqlite3.connect(path) as connection:
         [page] = connection.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'ix_audit_events_verdict'"
+            "SELECT rootpage FROM sqlite_master WHERE name = 'ix_audit_events_verdict_seq'"
         ).fetchone()
         [size] = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
