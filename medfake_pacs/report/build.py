@@ -68,7 +68,13 @@ def build_report(
     labels = [received.series_label(place, each, sources) for place, each in enumerate(verdict.series, start=1)]
     groups = GroupBuilder(verdict, settings.uid_root, labels)
     document.finish(dataset, measurement_report(verdict, settings, identity.device_uid, groups), subject)
-    return _store(dataset, verdict, predecessor, output_dir)
+    return store(
+        dataset,
+        output_dir,
+        study_instance_uid=verdict.study_instance_uid,
+        revision=verdict.revision,
+        predecessor_uid=predecessor.sop_instance_uid if predecessor else "",
+    )
 
 
 def is_complete(verdict: Verdict) -> bool:
@@ -132,16 +138,23 @@ def _add_references(
         dataset.PredecessorDocumentsSequence = document.hierarchical(predecessor.study_instance_uid, [reference])
 
 
-def _store(dataset: Dataset, verdict: Verdict, predecessor: Report | None, output_dir: Path) -> Report:
+def store(
+    dataset: Dataset, output_dir: Path, *, study_instance_uid: str, revision: int, predecessor_uid: str = ""
+) -> Report:
+    """Write a finished document durably into ``output_dir``, named by its UID, and return where it is.
+
+    Raises:
+        OSError: the file could not be written.
+    """
     encoded = encode(dataset)
     path = output_dir / f"{dataset.SOPInstanceUID}.dcm"
     write_durably(path, encoded)
     return Report(
         sop_instance_uid=str(dataset.SOPInstanceUID),
         sop_class_uid=str(dataset.SOPClassUID),
-        study_instance_uid=verdict.study_instance_uid,
-        revision=verdict.revision,
+        study_instance_uid=study_instance_uid,
+        revision=revision,
         path=path,
         sha256=hashlib.sha256(encoded).hexdigest(),
-        predecessor_uid=predecessor.sop_instance_uid if predecessor else "",
+        predecessor_uid=predecessor_uid,
     )

@@ -5,7 +5,6 @@ It doesn't replace the verdict's report, so that it isn't its successor: that on
 what is known of the same procedure (PS3.3 C.17.2).
 """
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from pydicom.errors import InvalidDicomError
 from medfake_pacs.entities import Report, Verdict, VerdictLabel
 from medfake_pacs.errors import ReportError
 from medfake_pacs.report import content, document, equipment, sanitise, scheme, tree
-from medfake_pacs.report.build import COMPREHENSIVE_3D_SR, encode
+from medfake_pacs.report.build import COMPREHENSIVE_3D_SR, store
 from medfake_pacs.report.content import Item
 from medfake_pacs.report.document import DocumentIdentity
-from medfake_pacs.report.files import write_durably
 from medfake_pacs.report.groups import (
     COMMENT,
     FINDING,
@@ -91,7 +89,7 @@ def build_review(review: Review, settings: ReportSettings, output_dir: Path) -> 
     study = review.verdict.study_instance_uid
     dataset.CurrentRequestedProcedureEvidenceSequence = document.hierarchical(study, evidence)
     document.finish(dataset, _tree(review, settings), subject)
-    return _store(dataset, review, output_dir)
+    return store(dataset, output_dir, study_instance_uid=review.verdict.study_instance_uid, revision=review.number)
 
 
 def _identity(review: Review, settings: ReportSettings) -> DocumentIdentity:
@@ -203,17 +201,3 @@ def _comment(review: Review) -> str:
     if review.verdict.label == VerdictLabel.NOT_ASSESSED:
         about = f"On revision {review.verdict.revision}: study not assessed."
     return "\n".join(part for part in (said, f"{about} {_DISCLAIMER}") if part)
-
-
-def _store(dataset: Dataset, review: Review, output_dir: Path) -> Report:
-    encoded = encode(dataset)
-    path = output_dir / f"{dataset.SOPInstanceUID}.dcm"
-    write_durably(path, encoded)
-    return Report(
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        sop_class_uid=str(dataset.SOPClassUID),
-        study_instance_uid=review.verdict.study_instance_uid,
-        revision=review.number,
-        path=path,
-        sha256=hashlib.sha256(encoded).hexdigest(),
-    )

@@ -18,6 +18,7 @@ from medfake_pacs.errors import ReportError
 from medfake_pacs.report import ReportSettings, build_report
 from medfake_pacs.workflows.assessment import recorded_verdict, rows_of
 from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.rows import report_to_row
 from medfake_pacs.workflows.scoring import series_routing
 
 
@@ -153,18 +154,7 @@ def _record_report(
         done = sa.update(revisions).where(*mine, revisions.c.state == "completed").values(state="assessed")
         if connection.execute(done).rowcount != 1 or report is None:
             return
-        connection.execute(
-            sa.insert(reports).values(
-                sop_instance_uid=report.sop_instance_uid,
-                sop_class_uid=report.sop_class_uid,
-                study_instance_uid=report.study_instance_uid,
-                revision=report.revision,
-                path=str(report.path.relative_to(context.settings.spool_dir)),
-                sha256=report.sha256,
-                predecessor_uid=report.predecessor_uid,
-                created_at=now,
-            )
-        )
+        connection.execute(sa.insert(reports).values(report_to_row(report, context.settings.spool_dir, now)))
         enqueue(connection, report, [item.name for item in destinations], now)
         audit.append(connection, _report_event(verdict, first, report, destinations))
 

@@ -20,6 +20,7 @@ from medfake_pacs.retrying import next_attempt
 from medfake_pacs.workflows.assessment import recorded_verdict
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.reporting import output_dir, report_of, report_settings
+from medfake_pacs.workflows.rows import report_to_row
 
 KIND = "review"
 _AT_A_TIME = 50
@@ -150,18 +151,8 @@ def _record(
             return
         if report is None or reviewed is None:
             return
-        connection.execute(
-            sa.insert(reports).values(
-                sop_instance_uid=report.sop_instance_uid,
-                sop_class_uid=report.sop_class_uid,
-                study_instance_uid=report.study_instance_uid,
-                kind=KIND,
-                revision=report.revision,
-                path=str(report.path.relative_to(context.settings.spool_dir)),
-                sha256=report.sha256,
-                created_at=now,
-            )
-        )
+        row_of_report = report_to_row(report, context.settings.spool_dir, now, KIND)
+        connection.execute(sa.insert(reports).values(row_of_report))
         enqueue(connection, report, destinations, now)
         payload = {
             "review_id": row.review_id,

@@ -1,10 +1,11 @@
 """Read instance rows back into the values that the stages know."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import sqlalchemy as sa
 
-from medfake_pacs.entities import FrameScore, ImageAttributes, Region, Score
+from medfake_pacs.entities import FrameScore, ImageAttributes, Region, Report, Score
 
 _FIELDS = ImageAttributes.__dataclass_fields__
 _VALUES_IN_A_QUERY = 500
@@ -54,3 +55,19 @@ def score_from_row(row: "sa.Row[tuple[object, ...]]") -> Score:
         for item in row.frames
     )
     return Score(pixel_sha256=row.pixel_sha256, model_sha256=row.model_sha256, frames=frames, engine=row.engine)
+
+
+def report_to_row(report: Report, spool_dir: Path, created_at: float, kind: str = "verdict") -> dict[str, object]:
+    """Return a report as its row in the ``reports`` table; see there for the kinds."""
+    return {
+        "sop_instance_uid": report.sop_instance_uid,
+        "sop_class_uid": report.sop_class_uid,
+        "study_instance_uid": report.study_instance_uid,
+        "kind": kind,
+        "revision": report.revision,
+        # From the spool's folder on, so that the folder may be moved or mounted elsewhere.
+        "path": str(report.path.relative_to(spool_dir)),
+        "sha256": report.sha256,
+        "predecessor_uid": report.predecessor_uid,
+        "created_at": created_at,
+    }

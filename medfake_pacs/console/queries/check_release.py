@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from medfake_pacs.database.tables import deliveries, reports
 from medfake_pacs.delivery import enqueue
 from medfake_pacs.entities import AuditEvent, Report
 from medfake_pacs.report.files import write_durably
+from medfake_pacs.workflows.rows import report_to_row
 
 _KIND = "check"
 _GONE = "The report was deleted with the files of its check. Upload the images again."
@@ -110,16 +112,8 @@ def _recorded(connection: sa.Connection, services: Services, report: Report, now
         newest = sa.select(sa.func.max(reports.c.revision)).where(
             reports.c.study_instance_uid == report.study_instance_uid, reports.c.kind == _KIND
         )
-        row = {
-            "sop_instance_uid": uid,
-            "sop_class_uid": report.sop_class_uid,
-            "study_instance_uid": report.study_instance_uid,
-            "kind": _KIND,
-            "revision": (connection.execute(newest).scalar_one() or 0) + 1,
-            "path": str(report.path.relative_to(services.settings.spool_dir)),
-            "sha256": report.sha256,
-            "created_at": now,
-        }
+        numbered = replace(report, revision=(connection.execute(newest).scalar_one() or 0) + 1)
+        row = report_to_row(numbered, services.settings.spool_dir, now, _KIND)
         connection.execute(sa.insert(reports).values(row))
     return report
 
