@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.console_studies import Studies, studies_of
+from tests.console_support import ConsoleServer
 from tests.node import NodeProcess
 from tests.orthanc import OrthancPeer
 from tests.support import REPOSITORY
@@ -88,3 +90,10 @@ def make_node(tmp_path: Path, model_cache: Path, database_url: str) -> Iterator[
     yield make
     for node in made:
         node.kill()
+
+
+@pytest.fixture
+def studies(console: ConsoleServer, tmp_path: Path) -> Iterator[Studies]:
+    """Yield a maker of studies on the node of the module's own ``console``."""
+    with studies_of(console.settings, console.engine, tmp_path) as made:
+        yield made

@@ -33,7 +33,7 @@ from medfake_pacs.database.tables import instances
 from medfake_pacs.entities import ImageAttributes, ImageFinding, VerdictLabel
 from medfake_pacs.workflows.context import Decoders, pixel_limits
 from tests import material
-from tests.console_studies import Studies, fake_from, studies_of
+from tests.console_studies import Studies, fake_from
 from tests.console_support import ConsoleServer, console_settings, running_console
 from tests.console_uploads import ct_files, left_behind, rows
 from tests.support import wait_for
@@ -44,13 +44,6 @@ def console(tmp_path: Path) -> Iterator[ConsoleServer]:
     """Yield a console on an empty node."""
     with running_console(console_settings(tmp_path)) as running:
         yield running
-
-
-@pytest.fixture
-def studies(console: ConsoleServer, tmp_path: Path) -> Iterator[Studies]:
-    """Yield a maker of studies."""
-    with studies_of(console.settings, console.engine, tmp_path) as made:
-        yield made
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from medfake_pacs.database.tables import deliveries, revisions
 from medfake_pacs.database.tables import studies as study_table
 from medfake_pacs.workflows import completion, housekeeping
 from tests import material
-from tests.console_studies import FAKE_LOGIT, REAL_LOGIT, Studies, studies_of
+from tests.console_studies import FAKE_LOGIT, REAL_LOGIT, Studies
 from tests.console_support import ConsoleServer, console_settings, running_console
 
 DAY_S = 86_400.0
@@ -30,13 +30,6 @@ def console(tmp_path: Path, database_url: str) -> Iterator[ConsoleServer]:
     """Yield a console on a node that sends CTs' reports to a destination."""
     with running_console(console_settings(tmp_path, database_url, extra=NODE)) as running:
         yield running
-
-
-@pytest.fixture
-def studies(console: ConsoleServer, tmp_path: Path) -> Iterator[Studies]:
-    """Yield a maker of studies."""
-    with studies_of(console.settings, console.engine, tmp_path) as made:
-        yield made
 
 
 def _reopened(studies: Studies) -> str:

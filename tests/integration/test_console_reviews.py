@@ -57,13 +57,6 @@ def console(tmp_path: Path, database_url: str) -> Iterator[ConsoleServer]:
         yield running
 
 
-@pytest.fixture
-def studies(console: ConsoleServer, tmp_path: Path) -> Iterator[Studies]:
-    """Yield a maker of studies."""
-    with studies_of(console.settings, console.engine, tmp_path) as made:
-        yield made
-
-
 def _rows(console: ConsoleServer, table: sa.Table, **conditions: object) -> list[sa.Row]:
     query = sa.select(table).where(*(table.c[name] == value for name, value in conditions.items()))
     with reading(console.engine) as connection:

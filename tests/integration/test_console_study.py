@@ -14,7 +14,7 @@ from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.tables import audit_events, deliveries
 from medfake_pacs.database.tables import studies as study_table
 from tests import material
-from tests.console_studies import FAKE_LOGIT, REAL_LOGIT, Studies, fake_from, studies_of
+from tests.console_studies import FAKE_LOGIT, REAL_LOGIT, Studies, fake_from
 from tests.console_support import ConsoleServer, console_settings, running_console
 
 NODE = {
@@ -28,13 +28,6 @@ def console(tmp_path: Path, database_url: str) -> Iterator[ConsoleServer]:
     """Yield a console on a node that sends CTs' reports to a destination."""
     with running_console(console_settings(tmp_path, database_url, extra=NODE)) as running:
         yield running
-
-
-@pytest.fixture
-def studies(console: ConsoleServer, tmp_path: Path) -> Iterator[Studies]:
-    """Yield a maker of studies."""
-    with studies_of(console.settings, console.engine, tmp_path) as made:
-        yield made
 
 
 def _events(console: ConsoleServer, kind: str) -> list[sa.Row]:

@@ -14,7 +14,7 @@ from medfake_pacs.database import transaction
 from medfake_pacs.database.tables import deliveries, reports
 from medfake_pacs.workflows.reviewing import report_reviews
 from tests import material
-from tests.console_studies import Studies, studies_of
+from tests.console_studies import Studies
 from tests.console_support import ConsoleServer, console_settings, running_console
 
 AGREE = {"opinion": "agree", "comment": "", "revision": "1"}
@@ -34,13 +34,6 @@ def console(tmp_path: Path, database_url: str, modality: str) -> Iterator[Consol
     node: dict[str, Any] = {"destinations": [PACS], "routes": [route], "report": {"report_unrouted": False}}
     with running_console(console_settings(tmp_path, database_url, extra=node)) as running:
         yield running
-
-
-@pytest.fixture
-def studies(console: ConsoleServer, tmp_path: Path) -> Iterator[Studies]:
-    """Yield a maker of studies."""
-    with studies_of(console.settings, console.engine, tmp_path) as made:
-        yield made
 
 
 def _words(page: str) -> str:

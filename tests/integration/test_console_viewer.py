@@ -13,7 +13,7 @@ from medfake_pacs.console.rendering import heatmap
 from medfake_pacs.console.rendering.frames import FrameReader, FrameSource
 from medfake_pacs.console.security.permissions import Role
 from tests import material
-from tests.console_studies import Studies, fake_from, studies_of
+from tests.console_studies import Studies, fake_from
 from tests.console_support import ConsoleServer, console_settings, running_console
 
 
@@ -22,13 +22,6 @@ def console(tmp_path: Path) -> Iterator[ConsoleServer]:
     """Yield a console on an empty node."""
     with running_console(console_settings(tmp_path)) as running:
         yield running
-
-
-@pytest.fixture
-def studies(console: ConsoleServer, tmp_path: Path) -> Iterator[Studies]:
-    """Yield a maker of studies."""
-    with studies_of(console.settings, console.engine, tmp_path) as made:
-        yield made
 
 
 def test_a_frame_is_shown_through_the_window_that_was_asked_for(console: ConsoleServer, studies: Studies) -> None:
