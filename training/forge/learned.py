@@ -1,0 +1,162 @@
+"""What the learned families share: normalisation of a patch, its way to the network's grid and back, the touch-up.
+
+Source: CT-GAN (Mirsky et al. 2019, its published code): a cube about the place is normalised and brought to the
+network's grid, its inner part is repainted, brought back by interpolation, given noise again and pasted through a
+mask. Here values are normalised by a linear window of the patch's own surroundings (below) in place of an
+equalised histogram, so that modality units (HU) come back exactly; and the grid is the image's own unless the
+place is too large for the network, or by chance the coarser grid that CT-GAN's 1 mm voxels are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_dilation
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from training.forge.site import Array, Site, coloured_noise, highpass
+
+CLIP = 2.0
+"""Normalised values stay within ±CLIP; about ±0.5 is the range of a patch."""
+_TAILS = (2.0, 98.0)
+_LEAST_SIGMAS = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The linear map between modality units and the network's: ``(value - middle) / scale``."""
+
+    middle: float
+    scale: float
+
+    @classmethod
+    def of(cls, known: Array, sigma: float) -> "Window":
+        """From the values that are known (any shape): the 2nd to 98th percentile is one unit wide.
+
+        The unit is at least eight noise levels, so that noise in an even region stays small.
+        """
+        low, high = np.percentile(known, _TAILS)
+        return cls(middle=float(low + high) / 2, scale=float(max(high - low, _LEAST_SIGMAS * sigma, 1.0)))
+
+    def normalised(self, values: Array) -> Array:
+        """Modality units to the network's, clipped."""
+        return np.clip((values - self.middle) / self.scale, -CLIP, CLIP).astype(np.float32)
+
+    def restored(self, values: Array) -> Array:
+        """The network's units to modality units."""
+        return (np.clip(values, -CLIP, CLIP) * self.scale + self.middle).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A square about the mask, within the image; ``side`` pixels; shorter where the image is."""
+
+    rows: slice
+    columns: slice
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """The index of the region in the image."""
+        return self.rows, self.columns
+
+
+def box(mask: Array, threshold: float = 0.01) -> tuple[slice, slice]:
+    """The smallest rectangle that holds the mask; the middle pixel of an empty one."""
+    found = []
+    for axis in (1, 0):
+        places = np.flatnonzero((mask > threshold).any(axis=axis))
+        middle = mask.shape[1 - axis] // 2
+        found.append(slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(middle, middle + 1))
+    return found[0], found[1]
+
+
+def region_about(mask: Array, inner_share: float, least_px: int, multiple: int = 1) -> Region:
+    """A square whose inner ``inner_share`` holds the mask, at least ``least_px`` wide, moved into the image.
+
+    The side is a multiple of ``multiple`` where the image is large enough.
+    """
+    edges = box(mask)
+    longest = max(edge.stop - edge.start for edge in edges)
+    side = max(least_px, int(np.ceil(longest / inner_share)))
+    side += -side % multiple
+    found = []
+    for edge, size in zip(edges, mask.shape, strict=True):
+        start = int(np.clip((edge.start + edge.stop) // 2 - side // 2, 0, max(0, size - side)))
+        found.append(slice(start, min(start + side, size)))
+    return Region(rows=found[0], columns=found[1])
+
+
+def resized(values: Array, shape: tuple[int, ...]) -> Array:
+    """The patch on another grid: averaged on the way down, cubic on the way up."""
+    if values.shape == tuple(shape):
+        return values
+    smaller = shape[0] < values.shape[0]
+    tensor = torch.from_numpy(np.ascontiguousarray(values))[None, None]
+    return interpolate(tensor, shape, mode="bicubic", antialias=smaller, align_corners=False)[0, 0].numpy()
+
+
+def generator_of(rng: np.random.Generator) -> torch.Generator:
+    """A torch generator on the CPU that continues ``rng``, so that one seed decides everything."""
+    return torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+
+def hole_of(mask: Array, rng: np.random.Generator) -> Array:
+    """What is repainted: the box about the mask as in CT-GAN, or the mask with a rim of one or two pixels."""
+    if rng.random() < 0.5:
+        hole = np.zeros(mask.shape, np.float32)
+        hole[box(mask)] = 1
+        return hole
+    return binary_dilation(mask > 0.01, iterations=int(rng.integers(1, 3))).astype(np.float32)
+
+
+def touched_up(patch: Array, site: Site, region: Region, rng: np.random.Generator, share: float) -> Array:
+    """The patch with the noise that it lacks against its surroundings, times ``share``.
+
+    Half of the time the noise is cloned from another part of the image, as CT-GAN's touch-up does.
+    """
+    original, inside = site.image[region.area], site.mask[region.area] > 0.3
+    if not inside.any() or inside.all():
+        wanted = site.sigma
+        inside = np.ones(patch.shape, bool)
+    else:
+        wanted = _level(highpass(original)[~inside])
+    missing = np.sqrt(max(wanted**2 - _level(highpass(patch)[inside]) ** 2, 0.0))
+    if rng.random() < 0.5:
+        noise = highpass(site.donor[region.area])
+        noise = np.clip(noise, -4 * wanted, 4 * wanted)
+    else:
+        noise = coloured_noise(patch.shape, 1.0, rng)
+    return (patch + noise * (missing * share / max(_level(highpass(noise)), 1e-3))).astype(np.float32)
+
+
+def _level(residual: Array) -> float:
+    return float(1.4826 * np.median(np.abs(residual)))
+
+
+def painted(
+    site: Site,
+    rng: np.random.Generator,
+    *,
+    patch_px: int,
+    coarser_chance: float,
+    paint: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Array, Region, Window]:
+    """The region about the mask with its hole repainted by ``paint(known, hole)``, each (1, 1, S, S) normalised.
+
+    Returns the repainted region in modality units, the region, and the window. ``coarser_chance`` is the chance of
+    a grid 1.1 to 1.5 times as coarse as the image's where the place would fit without.
+    """
+    least_px = int(patch_px * rng.uniform(1.1, 1.5)) if rng.random() < coarser_chance else patch_px
+    region = region_about(site.mask, 0.62, least_px)
+    original = site.image[region.area]
+    hole = hole_of(site.mask[region.area], rng)
+    known = original[hole < 0.5]
+    window = Window.of(known if known.size > 16 else original, site.sigma)
+    grid = (patch_px, patch_px)
+    values = torch.from_numpy(window.normalised(resized(original, grid)))[None, None]
+    holes = torch.from_numpy((resized(hole, grid) > 0.25).astype(np.float32))[None, None]
+    with torch.inference_mode():
+        result = paint(values * (1 - holes), holes)
+    return window.restored(resized(result[0, 0].numpy(), original.shape)), region, window
