@@ -1,38 +1,60 @@
-"""The forge: families of manipulations that need no weights, made from an image's own content.
+"""The forge: families of manipulations made from an image's own content, or by generators trained here.
 
 Every family is one module with ``apply(site, rng)``; ``Forge`` picks one, applies it, brings the result to
 the integers that the image is stored in, and says which pixels changed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from training.forge import copymove, inpaint, nodule, noise, poisson, reconstruct, resample, selfblend, upsample
-from training.forge.site import Array, Site
+from training.forge.site import Array, Site, storage_range
 
 Family = Callable[[Site, np.random.Generator], Array]
 
 LOCAL: tuple[str, ...] = ("selfblend", "resample", "noise", "copymove", "nodule", "reconstruct", "poisson", "inpaint")
-WHOLE: tuple[str, ...] = ("upsample", "autoencoder")
+LEARNED_LOCAL: tuple[str, ...] = ("pix2pix", "vae", "diffusion")
+LEARNED_WHOLE: tuple[str, ...] = ("vae-whole",)
+WEIGHTLESS_WHOLE: tuple[str, ...] = ("upsample", "autoencoder")
+# What redraws the whole image, with learned weights or without; everything else edits a place.
+WHOLE: tuple[str, ...] = (*WEIGHTLESS_WHOLE, *LEARNED_WHOLE)
+
+# A change is counted where its mean over 7×7 px is half of the noise level: fresh noise of the same level gives
+# 1.13, the loss of all noise 0.8, what rounding and a feather's tail leave 0.2 or less.
+VISIBLE_SIGMAS = 0.5
+_VISIBLE_LEAST = 0.25  # units of the stored values, where there is hardly any noise
+_NEIGHBOURHOOD_PX = 7
+_VISIBLE_SHARE = 0.3
+_VISIBLE_PX = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forged:
-    """A fake: the image (H, W) float32 and the mask (H, W) float32 of what was meant to change."""
+    """A fake: ``image`` (H, W) float32 and ``mask`` (H, W) float32, where it differs from the original.
+
+    The mask is 0 exactly where no pixel changed, and above 0.5 where the change can be seen: its mean over 7×7 px
+    is at least half of the noise level. ``visible`` is false where too little of the edit is so.
+    """
 
     image: Array
     mask: Array
     family: str
+    visible: bool = True
 
 
 class Forge:
-    """The families by name; ``codec`` is what the reconstruction families learnt from training patients."""
+    """The families by name.
 
-    def __init__(self, codec: reconstruct.Codec) -> None:
-        self._families: Mapping[str, Family] = {
+    ``codec`` is what the linear reconstruction learnt from training patients, ``learned`` the families that
+    generators trained on training patients give (``training.generators.load``).
+    """
+
+    def __init__(self, codec: reconstruct.Codec, learned: Mapping[str, Family] | None = None) -> None:
+        self._own: Mapping[str, Family] = {
             "selfblend": selfblend.apply,
             "resample": resample.apply,
             "noise": noise.apply,
@@ -44,28 +66,75 @@ class Forge:
             "upsample": upsample.apply,
             "autoencoder": partial(reconstruct.apply, codec=codec),
         }
+        self._learned: Mapping[str, Family] = dict(learned or {})
+        unknown = set(self._learned) - {*LEARNED_LOCAL, *LEARNED_WHOLE}
+        if unknown:
+            raise ValueError(f"not families of the forge: {', '.join(sorted(unknown))}")
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The names of the families that can be asked for."""
+        return (*self._own, *self._learned)
 
     def apply(self, family: str, site: Site, rng: np.random.Generator) -> Forged:
-        """One fake of one family; whole-image families ignore the site's mask. Same dtype and shape."""
+        """One fake of one family; whole-image families ignore the site's mask. Same dtype and shape.
+
+        Raises: ValueError where the family is unknown or its generator isn't there, or the mask is empty.
+        """
         if family in WHOLE:
-            site = Site(
-                image=site.image, mask=np.ones_like(site.mask), donor=site.donor, sigma=site.sigma, spread=site.spread
-            )
-        result = self._families[family](site, rng)
-        low, high = float(site.image.min()), float(site.image.max())
-        result = np.where(site.mask > 0, np.clip(np.rint(result), low, high), site.image).astype(np.float32)
-        return Forged(image=result, mask=site.mask, family=family)
+            site = replace(site, mask=np.ones_like(site.mask))
+        if family in self._own:
+            # Filters need the edit's surroundings only.
+            part, area = site.near()
+            result = site.image.copy()
+            result[area] = self._own[family](part, rng)
+        else:
+            result = self._generator(family)(site, rng)
+        return _finished(site, result, family)
 
     def any_of(self, families: Sequence[str], site: Site, rng: np.random.Generator, *, attempts: int = 4) -> Forged:
-        """One fake of a random family that changes something visible at all; the last attempt otherwise."""
-        for _ in range(attempts):
-            forged = self.apply(str(rng.choice(list(families))), site, rng)
-            if visible(site, forged):
-                break
-        return forged
+        """One fake of a random family, drawn anew until it can be seen.
+
+        After ``attempts`` draws of one family the others have a turn, so that weak families aren't replaced by
+        strong ones too soon. The one that changes most where none can be seen (a place without content).
+        """
+        best: tuple[int, Forged] | None = None
+        for family in rng.permutation(list(families)):
+            for _ in range(attempts):
+                forged = self.apply(str(family), site, rng)
+                if forged.visible:
+                    return forged
+                changed = int((forged.mask > 0.5).sum())
+                if best is None or changed > best[0]:
+                    best = changed, forged
+        if best is None:
+            raise ValueError("no family to choose from")
+        return best[1]
+
+    def _generator(self, family: str) -> Family:
+        if family in self._learned:
+            return self._learned[family]
+        if family in (*LEARNED_LOCAL, *LEARNED_WHOLE):
+            raise ValueError(f"{family} needs its generator: train it by `python -m training generators`")
+        raise ValueError(f"no family {family!r}: there are {', '.join(self.families)}")
 
 
 def visible(site: Site, forged: Forged) -> bool:
-    """Whether the mean change inside the mask is above a fifth of the noise level."""
-    weight = max(float(forged.mask.sum()), 1e-6)
-    return float((np.abs(forged.image - site.image) * forged.mask).sum()) / weight > 0.2 * site.sigma
+    """Whether an edit is worth the name: 0.3 of the area that was meant, and 50 px, change visibly."""
+    del site
+    return forged.visible
+
+
+def _finished(site: Site, result: Array, family: str) -> Forged:
+    """The result in the image's own kind of values, and the mask of what changed."""
+    result = np.clip(result, *storage_range(site.image))
+    if np.array_equal(site.image, np.rint(site.image)):
+        result = np.rint(result)
+    result = np.where(site.mask > 0, result, site.image).astype(np.float32)
+    bound = max(VISIBLE_SIGMAS * site.sigma, _VISIBLE_LEAST)
+    change = np.abs(result - site.image)
+    near = uniform_filter(change, _NEIGHBOURHOOD_PX, mode="constant") / bound
+    touched = (site.mask > 0) & ((near > 1e-3) | (change > 0))
+    mask = np.where(touched, np.clip(near - 0.5, 0.01, 1.0), 0).astype(np.float32)
+    least = max(_VISIBLE_SHARE * float((site.mask > 0.5).sum()), _VISIBLE_PX)
+    return Forged(image=result, mask=mask, family=family, visible=bool((mask > 0.5).sum() >= least))

@@ -1,4 +1,4 @@
-"""Poisson splice: another part of the image pasted by its gradients, at full bit depth.
+"""G5, Poisson splice: another part of the image pasted by its gradients, at full bit depth.
 
 Source: Poisson image editing (Pérez et al. 2003) as used for pseudo-anomalies (NSA, Schlüter et al. 2022; PII,
 Tan et al. 2021). The 8-bit implementations in common libraries don't fit CT, so the equation is solved

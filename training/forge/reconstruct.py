@@ -1,4 +1,4 @@
-"""Reconstruction by an autoencoder: linear, fitted to the training patients' own patches.
+"""G2, reconstruction by an autoencoder: linear, fitted to the training patients' own patches.
 
 Source: reconstruction pairs for generated-image detection (aligned pairs, B-Free, Guillaro et al. 2025), with
 principal components of 16×16 patches in place of a deep encoder. The code keeps 10 to 60 of 256 components;
@@ -62,5 +62,5 @@ def apply(site: Site, rng: np.random.Generator, codec: Codec) -> Array:
     """Returns the image (H, W) float32, reconstructed where the mask is."""
     patch = reconstructed(site.image, codec, int(rng.integers(10, 60)))
     if rng.random() < 0.6:
-        patch = patch + coloured_noise(patch.shape, site.sigma * rng.uniform(0.3, 1.0), rng)
+        patch = patch + coloured_noise(patch.shape, site.sigma * rng.uniform(0.3, 1.0), rng, site.layer)
     return blend(site.image, patch, site.mask)

@@ -5,7 +5,7 @@ Used by the ``resample`` family and by others as the trace of a paste. Factors 0
 """
 
 import numpy as np
-from scipy.ndimage import map_coordinates, zoom
+from scipy.ndimage import affine_transform, zoom
 
 from training.forge.site import Array
 
@@ -19,16 +19,22 @@ def round_trip(image: Array, factor: float, order_down: int, order_up: int) -> A
 
 
 def warped(
-    image: Array, rng: np.random.Generator, *, turn_rad: float, scale: tuple[float, float], shift_px: float
+    image: Array,
+    rng: np.random.Generator,
+    *,
+    turn_rad: float,
+    scale: tuple[float, float],
+    shift_px: float,
+    least_px: float = 0.0,
 ) -> Array:
-    """The image rotated, scaled and shifted about its middle by cubic or linear interpolation."""
+    """The image rotated, scaled and shifted about its middle by cubic or linear interpolation.
+
+    The shift is ``least_px`` to ``shift_px`` along either axis, in either direction.
+    """
     angle = rng.uniform(-turn_rad, turn_rad)
     size = rng.uniform(*scale)
     middle = (np.array(image.shape) - 1) / 2
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float64)
-    dy, dx = rows - middle[0], columns - middle[1]
-    offset = rng.uniform(-shift_px, shift_px, 2)
-    source_rows = (dy * np.cos(angle) - dx * np.sin(angle)) / size + middle[0] + offset[0]
-    source_columns = (dy * np.sin(angle) + dx * np.cos(angle)) / size + middle[1] + offset[1]
+    offset = rng.uniform(least_px, shift_px, 2) * rng.choice([-1, 1], 2)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / size
     order = int(rng.choice([1, 3]))
-    return map_coordinates(image, [source_rows, source_columns], order=order, mode="reflect").astype(np.float32)
+    return affine_transform(image, matrix, middle + offset - matrix @ middle, order=order, mode="reflect")

@@ -1,36 +1,42 @@
-"""Whole-image resynthesis: the traces of a decoder that up-samples.
+"""G10, whole-image resynthesis: the traces of a decoder that up-samples, and its spectrum.
 
-Source: up-sampling artefacts of generators (Odena et al. 2016; Zhang et al. 2019; Tan et al. 2024, NPR).
-The image is brought to a coarser grid and back by one of: nearest with a small learnable-like kernel,
-zero insertion with an uneven kernel (checkerboard), or interpolation with periodic gain. Factor 2 mostly;
-peaks at Nyquist/2 and /4 of 2 to 8 % of the local detail; noise of the image's own level is partly put back.
+Source: up-sampling artefacts of generators (Odena et al. 2016; Zhang et al. 2019; Tan et al. 2024, NPR) and their
+spectra (Durall et al. 2020: high frequencies fall off; Frank et al. 2020: peaks of the grid). One of: nearest
+up-sampling or zero insertion by 2 with an uneven 3×3 kernel (±20 %; checkerboard); a round trip over a grid of 0.45
+to 0.75; a periodic gain of 15 to 35 % of the local detail at Nyquist or half of it; the spectrum itself: rolled off
+from 0.35 to 0.65 of Nyquist on, by a power of 1.5 to 4, with peaks at Nyquist, /2 and /4 of 0.15 to 0.6 of the
+level of its detail. For 60 % 0.2 to 0.9 of the image's own noise is put back.
 """
 
 import numpy as np
-from scipy.ndimage import convolve, gaussian_filter, zoom
+from scipy.fft import irfft2, rfft2
+from scipy.ndimage import convolve, correlate1d, gaussian_filter, uniform_filter
 
 from training.forge.resampling import round_trip
-from training.forge.site import Array, Site, coloured_noise
+from training.forge.site import Array, Site, coloured_noise, highpass
 
 
 def apply(site: Site, rng: np.random.Generator) -> Array:
     """Returns the resynthesised image (H, W) float32."""
-    choice = rng.integers(3)
+    choice = rng.integers(4)
     if choice == 0:
         result = _decoder(site.image, rng, zero_insertion=bool(rng.random() < 0.6))
     elif choice == 1:
         result = round_trip(site.image, rng.uniform(0.45, 0.75), 1, int(rng.choice([0, 1, 3])))
+    elif choice == 2:
+        result = _periodic(gaussian_filter(site.image, rng.uniform(0.5, 0.9)), rng)
     else:
-        result = _periodic(gaussian_filter(site.image, rng.uniform(0.4, 0.9)), rng)
+        result = _spectral(site.image, rng)
     if rng.random() < 0.6:
-        result = result + coloured_noise(result.shape, site.sigma * rng.uniform(0.2, 0.9), rng)
+        result = result + coloured_noise(result.shape, site.sigma * rng.uniform(0.2, 0.9), rng, site.layer)
     return result.astype(np.float32)
 
 
 def _decoder(image: Array, rng: np.random.Generator, *, zero_insertion: bool) -> Array:
     height, width = image.shape
     padded = np.pad(image, ((0, height % 2), (0, width % 2)), mode="reflect")
-    small = zoom(gaussian_filter(padded, 0.6), 0.5, order=1, grid_mode=True, mode="reflect")
+    padded = correlate1d(correlate1d(padded, [0.2, 0.6, 0.2], axis=0), [0.2, 0.6, 0.2], axis=1)
+    small = (padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]) / 4
     kernel = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) * rng.uniform(0.8, 1.2, (3, 3)).astype(np.float32)
     if zero_insertion:
         large = np.zeros((small.shape[0] * 2, small.shape[1] * 2), np.float32)
@@ -48,5 +54,26 @@ def _periodic(image: Array, rng: np.random.Generator) -> Array:
     pattern -= pattern.mean()
     tiles = [-(-size // period) for size in image.shape]
     grid = np.tile(pattern, tiles)[: image.shape[0], : image.shape[1]]
-    detail = gaussian_filter(np.abs(image - gaussian_filter(image, 3.0)), 4.0)
-    return image + grid * detail * rng.uniform(0.05, 0.25)
+    return image + grid * _detail(image) * rng.uniform(0.15, 0.35)
+
+
+def _spectral(image: Array, rng: np.random.Generator) -> Array:
+    # Reflected by 16 px, so that the spectrum has no cross from the borders.
+    padded = np.pad(image, 16, mode="reflect")
+    spectrum = rfft2(padded)
+    rows = np.abs(np.fft.fftfreq(padded.shape[0])).astype(np.float32)[:, None]
+    columns = np.fft.rfftfreq(padded.shape[1]).astype(np.float32)[None, :]
+    corner, power = 0.5 * rng.uniform(0.35, 0.65), rng.uniform(1.5, 4.0)
+    spectrum *= (np.maximum(np.hypot(rows, columns), corner) / corner) ** -power
+    result = irfft2(spectrum, s=padded.shape)[16:-16, 16:-16].astype(np.float32)
+    if rng.random() < 0.7:
+        period = int(rng.choice([2, 4, 8]))
+        waves = [np.cos(2 * np.pi * np.arange(size, dtype=np.float32) / period) for size in image.shape]
+        grid = waves[0][:, None] * waves[1] if rng.random() < 0.5 else waves[0][:, None] + waves[1]
+        result += grid * float(highpass(image).std()) * rng.uniform(0.15, 0.6)
+    return result
+
+
+def _detail(image: Array) -> Array:
+    """How much detail there is about each pixel."""
+    return uniform_filter(np.abs(image - uniform_filter(image, 7)), 9)
