@@ -6,18 +6,21 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Calibration, Strata, Thresholds
 from medfake_pacs.errors import BundleError
 
+FORMATS = (1, 2)
 _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The architecture by its name in timm, and its number of input channels."""
+    """The architecture by its name in timm, its number of input channels, and the side of its cells in pixels."""
 
     __pydantic_config__ = _STRICT
     backbone: str
     in_channels: int
+    cell_px: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,28 +46,6 @@ class Pooling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """probability = sigmoid(slope × logit + intercept)."""
-
-    __pydantic_config__ = _STRICT
-    slope: float
-    intercept: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """Calibrated probabilities: below the first is real, above the second fake, between indeterminate."""
-
-    __pydantic_config__ = _STRICT
-    real_below: float
-    fake_above: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.real_below <= self.fake_above <= 1:
-            raise ValueError("thresholds: 0 <= real_below <= fake_above <= 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """What a frame must look like to be scored at all.
 
@@ -87,7 +68,10 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """card.json. ``figures``, ``data`` and ``training`` are for readers; the rest drives the scoring."""
+    """card.json. ``figures``, ``data``, ``training`` and ``recalibration`` are for readers; the rest drives the scoring.
+
+    Format 1 has ``thresholds``, format 2 ``strata`` instead: one for lossless images, and perhaps one for lossy ones.
+    """
 
     __pydantic_config__ = _STRICT
     format: int
@@ -101,11 +85,43 @@ class Card:
     tile: Tile
     pooling: Pooling
     calibration: Calibration
-    thresholds: Thresholds
     domain: Domain
+    thresholds: Thresholds | None = None
+    strata: Strata = field(default_factory=dict)
     data: tuple[Mapping[str, Any], ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: tuple[Mapping[str, Any], ...] = ()
+    recalibration: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.format == 1 and (self.thresholds is None or self.strata):
+            raise ValueError("a card of format 1 has thresholds, and no strata")
+        if self.format == 2 and (self.thresholds is not None or LOSSLESS not in self.strata):
+            raise ValueError("a card of format 2 has strata, the one for lossless images among them, and no thresholds")
+
+    def bounds(self) -> dict[tuple[bool, bool], tuple[float, float]]:
+        """Return (highest logit that is consistent with real, lowest with fake), by (lossy, several windows).
+
+        A card of format 1 has one pair for every image. It doesn't say which threshold is whose bound: the lower one
+        was chosen by the fakes, the upper one by the real images.
+        """
+        if self.thresholds:
+            find = self.calibration.logit
+            one = find(self.thresholds.fake_above), find(self.thresholds.real_below)
+            return {(False, False): one, (True, False): one}
+        return {
+            (kind == LOSSY, several): (reading.real.threshold, reading.fake.threshold)
+            for kind, stratum in self.strata.items()
+            for several, reading in ((False, stratum.image), (True, stratum.series))
+            if reading
+        }
+
+    def shown_thresholds(self) -> dict[tuple[bool, bool], tuple[float, float]]:
+        """Return the probabilities (real below, fake above), by (lossy, several windows)."""
+        return {
+            key: (self.calibration.probability(min(pair)), self.calibration.probability(max(pair)))
+            for key, pair in sorted(self.bounds().items())
+        }
 
 
 _ADAPTER = TypeAdapter(Card)
@@ -121,6 +137,6 @@ def parse_card(text: str | bytes) -> Card:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'card'}: {item['msg']}" for item in error.errors())
         raise BundleError(f"card.json: {problems}") from error
-    if card.format != 1:
-        raise BundleError(f"card.json: format {card.format} is not known, only 1")
+    if card.format not in FORMATS:
+        raise BundleError(f"card.json: format {card.format} is not known, only {' and '.join(map(str, FORMATS))}")
     return card

@@ -41,11 +41,11 @@ class OpenVinoEngine:
             self._compiled = core.compile_model(str(converted(bundle, cache_dir)), "CPU", options)
         except RuntimeError as error:
             raise ConversionError(str(error)) from error
-        self._side = bundle.card.tile.size // 32
+        self._side = bundle.card.tile.size // bundle.card.network.cell_px
         self.name = "openvino-bf16" if bf16 else "openvino-f32"
 
     def run(self, tiles: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-        """Logits (N, T/32, T/32) of tiles (C, T, T); draws the next tile as soon as a request is free."""
+        """Logits (N, T/cell, T/cell) of tiles (C, T, T); draws the next tile as soon as a request is free."""
         results: dict[int, npt.NDArray[np.float32]] = {}
 
         def keep(request: ov.InferRequest, number: int) -> None:

@@ -8,13 +8,13 @@ import numpy.typing as npt
 import torch
 
 from medfake_pacs.classifier.bundle import DOMAIN_PREFIX, Bundle
-from medfake_pacs.classifier.network import DenseClassifier, build
+from medfake_pacs.classifier.network import Network, build
 from medfake_pacs.errors import BundleError
 
 _BATCH = 8
 
 
-def network_of(bundle: Bundle) -> DenseClassifier:
+def network_of(bundle: Bundle) -> Network:
     """The bundle's network on the CPU, float32, in evaluation mode.
 
     Raises: BundleError when the weights don't fit the card's network.
@@ -25,8 +25,9 @@ def network_of(bundle: Bundle) -> DenseClassifier:
         if not name.startswith(DOMAIN_PREFIX)
     }
     try:
-        return build(bundle.card.network.in_channels, bundle.card.network.backbone, state)
-    except RuntimeError as error:
+        card = bundle.card.network
+        return build(card.in_channels, card.backbone, card.cell_px, state)
+    except (RuntimeError, ValueError) as error:
         raise BundleError(f"{bundle.weights_path}: {error}") from error
 
 
@@ -38,12 +39,12 @@ class TorchEngine:
             torch.set_num_threads(threads)
         self._device = torch.device(device)
         self._network = network_of(bundle).to(self._device, memory_format=torch.channels_last)
-        self._side = bundle.card.tile.size // 32
+        self._side = bundle.card.tile.size // bundle.card.network.cell_px
         self.name = f"torch-{device}"
 
     @torch.inference_mode()
     def run(self, tiles: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-        """Logits (N, T/32, T/32) of tiles (C, T, T)."""
+        """Logits (N, T/cell, T/cell) of tiles (C, T, T)."""
         parts = [np.empty((0, self._side, self._side), np.float32)]
         remaining = iter(tiles)
         while batch := list(islice(remaining, _BATCH)):

@@ -12,12 +12,13 @@ from medfake_pacs.classifier.bundle import DOMAIN_PREFIX, Bundle
 from medfake_pacs.classifier.card import Card
 from medfake_pacs.classifier.domain import DomainCheck
 from medfake_pacs.classifier.engines import open_engine
-from medfake_pacs.classifier.tiling import CELL_PX, Place, assemble, cut
+from medfake_pacs.classifier.tiling import Place, assemble, cut
 from medfake_pacs.entities import DecodedFrame, FrameScore, Region
 
 Array = npt.NDArray[np.float32]
 Preparer = Callable[[Mapping[str, Any]], Callable[[Array], Array]]
 _MAX_REGIONS = 5
+KEPT_CELL_PX = 32
 
 
 class Engine(Protocol):
@@ -26,7 +27,7 @@ class Engine(Protocol):
     name: str
 
     def run(self, tiles: Iterable[Array]) -> Array:
-        """Tiles, each (C, T, T) float32, to their logits (N, T/32, T/32) float32 in the same order."""
+        """Tiles, each (C, T, T) float32, to their logits (N, T/cell, T/cell) float32 in the same order."""
 
 
 class Classifier:
@@ -66,26 +67,27 @@ class Classifier:
                     frame_number=frame.frame_number,
                     score=pooled(logits, self.card.pooling.top_k_positions),
                     regions=regions(logits, frame.values.shape, self.card),
-                    tiles=cells(logits),
+                    tiles=cells(logits, self.card.network.cell_px),
                 )
             )
         return tuple(scores)
 
     def maps(self, frames: Sequence[Array]) -> list[Array]:
-        """The maps of logits, one cell for 32×32 pixels, of frames (H, W); no domain check."""
+        """The maps of logits of frames (H, W), a number for each of the network's cells; no domain check."""
         wheres: list[tuple[Place, ...]] = []
+        cell_px = self.card.network.cell_px
 
         def tiles() -> Iterator[Array]:
             # Drawn by the engine one by one: the next frame is prepared while the last one's tiles are running.
             for frame in frames:
-                cuttings, where = cut(self._prepare(frame), self.card.tile)
+                cuttings, where = cut(self._prepare(frame), self.card.tile, cell_px)
                 wheres.append(where)
                 yield from cuttings
 
         logits = self._engine.run(tiles())
         result, start = [], 0
         for frame, where in zip(frames, wheres, strict=True):
-            result.append(assemble(logits[start : start + len(where)], where, (frame.shape[0], frame.shape[1])))
+            result.append(assemble(logits[start : start + len(where)], where, (frame.shape[0], frame.shape[1]), cell_px))
             start += len(where)
         return result
 
@@ -96,8 +98,17 @@ def pooled(logits: Array, positions: int) -> float:
     return float(flat[-min(positions, flat.size) :].mean())
 
 
-def cells(logits: Array) -> tuple[tuple[float, ...], ...]:
-    """A map of logits as rows of plain numbers with two decimals: enough to draw it, and small enough to keep."""
+def cells(logits: Array, cell_px: int) -> tuple[tuple[float, ...], ...]:
+    """A map of logits as rows of plain numbers with two decimals: enough to draw it, and small enough to keep.
+
+    Kept cells are 32 pixels wide; smaller ones are brought together, the highest stands for all.
+    """
+    share = KEPT_CELL_PX // cell_px
+    if share > 1:
+        rows, columns = (-(-size // share) * share for size in logits.shape)
+        whole = np.full((rows, columns), -np.inf, np.float32)
+        whole[: logits.shape[0], : logits.shape[1]] = logits
+        logits = whole.reshape(rows // share, share, columns // share, share).max(axis=(1, 3))
     return tuple(tuple(round(value, 2) for value in row) for row in logits.tolist())
 
 
@@ -106,15 +117,16 @@ def regions(logits: Array, shape: Sequence[int], card: Card) -> tuple[Region, ..
     hot = card.calibration.slope * logits + card.calibration.intercept > 0
     numbered, _ = label(hot, structure=np.ones((3, 3)))
     found = []
+    cell_px = card.network.cell_px
     for number, box in enumerate(find_objects(numbered), start=1):
         rows, columns = box
-        top, left = rows.start * CELL_PX, columns.start * CELL_PX
+        top, left = rows.start * cell_px, columns.start * cell_px
         found.append(
             Region(
                 x=left,
                 y=top,
-                width=min(columns.stop * CELL_PX, shape[1]) - left,
-                height=min(rows.stop * CELL_PX, shape[0]) - top,
+                width=min(columns.stop * cell_px, shape[1]) - left,
+                height=min(rows.stop * cell_px, shape[0]) - top,
                 score=float(logits[numbered == number].max()),
             )
         )

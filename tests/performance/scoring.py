@@ -31,7 +31,7 @@ def measure(folder: Path, files: Sequence[Path], repetitions: int, say: Callable
     say("loading the model")
     classifier, bundle = models.classifier("lung-ct"), models.bundle("lung-ct")
     card = bundle.card
-    tiles_per_image = len(places((512, 512), card.tile))
+    tiles_per_image = len(places((512, 512), card.tile, card.network.cell_px))
     shape = (_CHUNK * tiles_per_image, card.network.in_channels, card.tile.size, card.tile.size)
     tiles = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     graph = open_engine(bundle, device="cpu", threads=0, cache_dir=settings.cache_dir)

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from medfake_pacs.classifier.network import DenseClassifier
+from medfake_pacs.classifier.network import network_class
 from medfake_pacs.entities import DecodedFrame
 
 # timm's smallest network of the family: milliseconds instead of seconds, the same kind of map.
 BACKBONE = "test_efficientnet"
 
 
-def make_bundle(directory: Path, *, tile: int = 96, overlap: int = 32, **changes: Any) -> Path:
+def make_bundle(directory: Path, *, tile: int = 96, overlap: int = 32, cell_px: int = 16, **changes: Any) -> Path:
     """A bundle with random weights (a fixed seed) whose domain takes any image that isn't constant."""
     directory.mkdir(parents=True)
     torch.manual_seed(7)
-    network = DenseClassifier(2, backbone=BACKBONE).eval()
+    network = network_class(cell_px)(2, backbone=BACKBONE).eval()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -33,12 +33,12 @@ def make_bundle(directory: Path, *, tile: int = 96, overlap: int = 32, **changes
     tensors["domain.deviation"] = np.ones(4, np.float32)
     weights = directory / "weights.safetensors"
     save_file(tensors, weights)
-    card = make_card(hashlib.sha256(weights.read_bytes()).hexdigest(), tile, overlap) | changes
+    card = make_card(hashlib.sha256(weights.read_bytes()).hexdigest(), tile, overlap, cell_px) | changes
     (directory / "card.json").write_text(json.dumps(card), encoding="utf-8")
     return directory
 
 
-def make_card(weights_sha256: str, tile: int, overlap: int) -> dict[str, Any]:
+def make_card(weights_sha256: str, tile: int, overlap: int, cell_px: int) -> dict[str, Any]:
     """A complete card as plain data."""
     return {
         "format": 1,
@@ -46,7 +46,7 @@ def make_card(weights_sha256: str, tile: int, overlap: int) -> dict[str, Any]:
         "version": "1.0.0",
         "modality": "CT",
         "description": "random weights",
-        "network": {"backbone": BACKBONE, "in_channels": 2},
+        "network": {"backbone": BACKBONE, "in_channels": 2, "cell_px": cell_px},
         "weights_sha256": weights_sha256,
         "preprocessing": {
             "channels": [

@@ -108,15 +108,14 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_scored_frame_keeps_its_map(engines: dict[str, Classifier]) -> None:
-    """The cells are 32 pixels wide, one that is half in the frame counts, and the frame's score is pooled from them."""
+    """Kept cells are 32 pixels wide, each the highest of the network's; one that is half in the frame counts."""
     tall = frame(200, 260, seed=2)
     (scored,) = engines["torch-cpu"].score_frames([tall])
     expected = engines["torch-cpu"].maps([tall.values])[0]
-    assert expected.shape == (6, 8)
-    assert np.asarray(scored.tiles) == pytest.approx(expected, abs=0.00501)
-    assert pooled(np.asarray(scored.tiles, np.float32), engines["torch-cpu"].card.pooling.top_k_positions) == (
-        pytest.approx(scored.score, abs=0.00501)
-    )
+    assert expected.shape == (13, 16)
+    highest = np.pad(expected, ((0, 1), (0, 0)), constant_values=-np.inf).reshape(7, 2, 8, 2).max(axis=(1, 3))
+    assert np.asarray(scored.tiles) == pytest.approx(highest, abs=0.00501)
+    assert pooled(expected, engines["torch-cpu"].card.pooling.top_k_positions) == pytest.approx(scored.score)
 
 
 def test_regions_are_the_hot_cells_and_stay_in_the_frame(directory: Path) -> None:
@@ -124,10 +123,10 @@ def test_regions_are_the_hot_cells_and_stay_in_the_frame(directory: Path) -> Non
     logits = np.full((4, 5), -2.0, np.float32)
     logits[1, 1:3] = (1.0, 3.0)
     logits[3, 4] = 2.0
-    found = regions(logits, (120, 150), card)
+    found = regions(logits, (60, 75), card)
     assert [(region.x, region.y, region.width, region.height) for region in found] == [
-        (32, 32, 64, 32),
-        (128, 96, 22, 24),
+        (16, 16, 32, 16),
+        (64, 48, 11, 12),
     ]
     assert [region.score for region in found] == [3.0, 2.0]
 
