@@ -1,0 +1,195 @@
+"""The manifest: every image of a data set with digests, group and part of the split, as a CSV file."""
+
+import csv
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medfake_pacs.errors import PixelError
+from training.datasets.duplicates import deduplicated
+from training.datasets.files import UNREADABLE
+from training.datasets.images import pixel_sha256
+from training.datasets.near import perceptual_hash
+from training.datasets.record import DatasetError, LeftOut, Record
+from training.datasets.registry import CATALOGUE
+from training.datasets.sample import Array
+from training.split import PARTS, part_of_patients
+
+_COLUMNS = tuple(each.name for each in dataclasses.fields(Record))
+_JSON = ("reading", "stored", "spacing_mm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The records of a data set under ``root``, in the order of their names; and what isn't among them, and why."""
+
+    root: Path
+    records: tuple[Record, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def part(self, name: str) -> tuple[Record, ...]:
+        """The records of one part of the split: train, validation or test."""
+        return tuple(record for record in self.records if record.split == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Adapter:
+    """A record as the split sees it: its patient is the group of near-duplicates."""
+
+    patient: str
+    source: str
+    part: str
+
+
+def build(
+    reader: str,
+    root: Path,
+    *,
+    seed: int = 1,
+    pinned_to_test: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Manifest:
+    """Reads every image under ``root`` once: digests, duplicates, groups, and then the split by group, 60/20/20.
+
+    ``options`` are the reader's own; ``progress`` is told how many of how many images are read.
+
+    Raises: DatasetError where ``root`` isn't laid out as the reader needs.
+    """
+    found = CATALOGUE[reader].find(root, **(options or {}))
+    records: list[Record] = []
+    left_out = list(found.left_out)
+    for number, record in enumerate(sorted(found.records, key=lambda each: each.name)):
+        progress(number, len(found.records))
+        try:
+            records.append(examined(record))
+        except (PixelError, OSError) as error:
+            left_out.append(LeftOut(path=record.path, reason=UNREADABLE, detail=str(error)))
+    once = deduplicated(records, _values)
+    return Manifest(
+        root=root,
+        records=split(once.records, seed=seed, pinned_to_test=pinned_to_test),
+        left_out=(*left_out, *once.left_out),
+        notes=(*found.notes, *once.notes),
+    )
+
+
+def examined(record: Record) -> Record:
+    """The record with what its pixels tell: digest, perceptual hash, facts.
+
+    Raises: PixelError where they can't be read.
+    """
+    opened = CATALOGUE[record.reader].open(record)
+    return replace(
+        record,
+        sha256=pixel_sha256(opened.values),
+        perceptual_hash=perceptual_hash(opened.values),
+        stored=opened.stored,
+        lossy=opened.lossy,
+        spacing_mm=opened.spacing_mm,
+    )
+
+
+def split(records: Sequence[Record], *, seed: int = 1, pinned_to_test: Sequence[str] = ()) -> tuple[Record, ...]:
+    """Grouped records, each with its part of the split; no group is in two parts."""
+    pinned = [record.group for record in records if record.patient in pinned_to_test]
+    images = [_Adapter(patient=each.group, source=each.source, part=each.part) for each in records]
+    part_of = part_of_patients(images, seed=seed, pinned_to_test=pinned)
+    return tuple(replace(record, split=part_of[record.group]) for record in records)
+
+
+def write(manifest: Manifest, file: Path) -> None:
+    """Writes the records to ``file``, paths from the manifest's root on, and what was left out beside it."""
+    rows = [[_text(name, manifest.root, record) for name in _COLUMNS] for record in manifest.records]
+    _write_csv(file, _COLUMNS, rows)
+    left_out = [
+        [os.path.relpath(each.path, manifest.root), each.reason, each.detail, str(each.images)]
+        for each in manifest.left_out
+    ]
+    _write_csv(left_out_file(file), ("path", "reason", "detail", "images"), left_out)
+
+
+def left_out_file(file: Path) -> Path:
+    """Where the manifest ``file`` has what was left out."""
+    return file.with_suffix(f".left-out{file.suffix}")
+
+
+def read(file: Path, root: Path) -> Manifest:
+    """A manifest from its file; ``root`` is where the data set is now.
+
+    Raises: DatasetError where the file isn't a manifest.
+    """
+    with file.open(newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DatasetError(
+                f"{file}: not a manifest, no column {', '.join(missing)}; make it with datasets manifest"
+            )
+        records = []
+        for row in reader:
+            try:
+                records.append(_record(row, root))
+            except (ValueError, TypeError) as error:
+                raise DatasetError(f"{file}, line {reader.line_num}: {error}") from error
+    left_out: list[LeftOut] = []
+    if left_out_file(file).exists():
+        with left_out_file(file).open(newline="", encoding="utf-8") as handle:
+            for row in csv.DictReader(handle):
+                left_out.append(
+                    LeftOut(
+                        path=root / row["path"], reason=row["reason"], detail=row["detail"], images=int(row["images"])
+                    )
+                )
+    return Manifest(root=root, records=tuple(records), left_out=tuple(left_out))
+
+
+def _write_csv(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pending = file.with_name(f".{file.name}.pending")
+    with pending.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    pending.replace(file)
+
+
+def _text(name: str, root: Path, record: Record) -> str:
+    value = getattr(record, name)
+    if name == "path":
+        return os.path.relpath(value, root)
+    if name in _JSON:
+        return json.dumps(dict(value) if isinstance(value, Mapping) else value, sort_keys=True)
+    return str(value)
+
+
+def _record(row: Mapping[str, str], root: Path) -> Record:
+    """A record from its row; numbers and flags from their text."""
+    if row["reader"] not in CATALOGUE:
+        raise ValueError(f"reader {row['reader']!r}; expected one of {', '.join(CATALOGUE)}")
+    if row["label"] not in ("real", "fake") or row["split"] not in PARTS:
+        raise ValueError(f"label {row['label']!r} and split {row['split']!r}")
+    spacing = json.loads(row["spacing_mm"])
+    texts = {name: row[name] for name in _COLUMNS if name not in _JSON}
+    return Record(
+        **texts  # type: ignore[arg-type]
+        | {
+            "path": root / row["path"],
+            "frame": int(row["frame"]),
+            "position": float(row["position"]),
+            "lung_fraction": float(row["lung_fraction"]),
+            "axial": row["axial"] == "True",
+            "lossy": row["lossy"] == "True",
+            "reading": json.loads(row["reading"]),
+            "stored": json.loads(row["stored"]),
+            "spacing_mm": tuple(spacing) if spacing else None,
+        }
+    )
+
+
+def _values(record: Record) -> Array:
+    return CATALOGUE[record.reader].open(record).values
