@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from medfake_pacs.classifier.card import Card, parse_card
+from medfake_pacs.classifier.card import Card, Network, parse_card
 from medfake_pacs.errors import BundleError
 
 CARD_NAME = "card.json"
@@ -21,11 +21,14 @@ _MAX_CARD_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A checked bundle. ``model_sha256`` covers the weights and everything of the card that a score depends on."""
+    """A checked bundle. ``model_sha256`` covers the weights and everything of the card that a score depends on;
+    ``calibration_sha256`` covers that and the thresholds: everything that a verdict depends on.
+    """
 
     directory: Path
     card: Card
     model_sha256: str
+    calibration_sha256: str
 
     @property
     def weights_path(self) -> Path:
@@ -61,7 +64,12 @@ def load_bundle(directory: Path | str) -> Bundle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     if digest != card.weights_sha256:
         raise BundleError(f"{weights_path}: SHA-256 is {digest}, the card says {card.weights_sha256}")
-    bundle = Bundle(directory=directory, card=card, model_sha256=model_digest(card))
+    bundle = Bundle(
+        directory=directory,
+        card=card,
+        model_sha256=model_digest(card),
+        calibration_sha256=calibration_digest(card),
+    )
     if not bundle.tensors(DOMAIN_PREFIX):
         raise BundleError(f"{weights_path} has no {DOMAIN_PREFIX}* tensors")
     return bundle
@@ -81,14 +89,39 @@ def find_bundles(directory: Path | str) -> tuple[Bundle, ...]:
 
 
 def model_digest(card: Card) -> str:
-    """Return the digest of the model that the card describes; it trusts the card's digest of the weights."""
-    parts = {
-        "weights": card.weights_sha256,
-        "network": asdict(card.network),
-        "preprocessing": dict(card.preprocessing),
-        "tile": asdict(card.tile),
-        "top_k_positions": card.pooling.top_k_positions,
-        "calibration": asdict(card.calibration),
-        "domain": asdict(card.domain),
-    }
+    """Return the digest of the model that the card describes; it trusts the card's digest of the weights.
+
+    It covers what a score and its regions depend on, so that scores are kept by it; not the thresholds.
+    """
+    network = asdict(card.network)
+    if network["cell_px"] == Network.__dataclass_fields__["cell_px"].default:
+        # Cards that don't name it have the digest that they had before there was such a key.
+        del network["cell_px"]
+    return _digest(
+        {
+            "weights": card.weights_sha256,
+            "network": network,
+            "preprocessing": dict(card.preprocessing),
+            "tile": asdict(card.tile),
+            "top_k_positions": card.pooling.top_k_positions,
+            "calibration": {"slope": card.calibration.slope, "intercept": card.calibration.intercept},
+            "domain": asdict(card.domain),
+        }
+    )
+
+
+def calibration_digest(card: Card) -> str:
+    """Return the digest of all that turns pixels into a verdict: the model's, and how its scores are read."""
+    return _digest(
+        {
+            "model": model_digest(card),
+            "contiguous_k": card.pooling.contiguous_k,
+            "calibration": asdict(card.calibration),
+            "thresholds": asdict(card.thresholds) if card.thresholds else None,
+            "strata": {kind: asdict(stratum) for kind, stratum in card.strata.items()},
+        }
+    )
+
+
+def _digest(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -68,7 +68,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """card.json. ``figures``, ``data``, ``training`` and ``recalibration`` are for readers; the rest drives the scoring.
+    """card.json. ``figures``, ``data``, ``training`` and ``recalibration`` are for readers; the rest drives scoring.
 
     Format 1 has ``thresholds``, format 2 ``strata`` instead: one for lossless images, and perhaps one for lossy ones.
     """

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medfake_pacs.entities import FrameScore, ImageAttributes, ModelIdentity, Region, Score, SeriesVerdict, VerdictLabel
-from medfake_pacs.verdict import AssessedImage, Profile, assess_series, assess_study
+from medfake_pacs.verdict import AssessedImage, Limits, Profile, assess_series, assess_study
 
 FAKE, REAL, UNSURE, NOT = (
     VerdictLabel.FAKE,
@@ -17,9 +17,13 @@ FAKE, REAL, UNSURE, NOT = (
 )
 
 
+# Fake from 0 on, real up to 2.2: probabilities of 0.5 and 0.9.
+ONE = {(lossy, False): Limits(real_to=math.log(9), fake_from=0.0) for lossy in (False, True)}
+
+
 def profile(contiguous: int = 3) -> Profile:
     identity = ModelIdentity(name="m", version="1", sha256="0" * 64)
-    return Profile(identity=identity, contiguous=contiguous, slope=1.0, intercept=0.0, real_below=0.5, fake_above=0.9)
+    return Profile(identity=identity, contiguous=contiguous, slope=1.0, intercept=0.0, limits=ONE)
 
 
 def image(number: int, logit: float | None, **more: object) -> AssessedImage:

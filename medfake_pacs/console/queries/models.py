@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Request
 from pydantic import Field
 
-from medfake_pacs.classifier.installed import InstalledBundle, installed_bundles
+from medfake_pacs.classifier.installed import InstalledBundle, installed_bundles, threshold_lines
 from medfake_pacs.config import Settings
 from medfake_pacs.console.queries.facts import Fact
 from medfake_pacs.console.services import services_of
@@ -36,8 +36,14 @@ class ModelState(Fact):
         str, Field(description="digest of weights, network, preprocessing and calibration: what the log names")
     ] = ""
     weights_sha256: str = ""
+    calibration_sha256: Annotated[
+        str, Field(description="digest of the model and its thresholds: of all that a verdict depends on")
+    ] = ""
     real_below: Annotated[float | None, Field(description="a probability up to this is real")] = None
     fake_above: Annotated[float | None, Field(description="a probability from this on is fake")] = None
+    thresholds: Annotated[
+        tuple[str, ...], Field(description="the thresholds in words, for each kind of image that has its own")
+    ] = ()
     routes: Annotated[tuple[str, ...], Field(description="the routes that use it")] = ()
     figures: tuple[Figure, ...] = ()
     readme: Annotated[str, Field(description="Markdown")] = ""
@@ -76,6 +82,7 @@ def _model(item: InstalledBundle, settings: Settings) -> ModelState:
     if item.bundle is None:
         return ModelState(folder=item.folder, error=item.error, readme=item.readme)
     card = item.bundle.card
+    real_below, fake_above = card.shown_thresholds()[False, False]
     return ModelState(
         folder=item.folder,
         name=card.name,
@@ -84,8 +91,10 @@ def _model(item: InstalledBundle, settings: Settings) -> ModelState:
         description=card.description,
         model_sha256=item.bundle.model_sha256,
         weights_sha256=card.weights_sha256,
-        real_below=card.thresholds.real_below,
-        fake_above=card.thresholds.fake_above,
+        calibration_sha256=item.bundle.calibration_sha256,
+        real_below=real_below,
+        fake_above=fake_above,
+        thresholds=tuple(threshold_lines(card)),
         routes=tuple(route.name for route in settings.routes if route.model == card.name),
         figures=tuple(_figure(figure) for figure in card.figures),
         readme=item.readme,

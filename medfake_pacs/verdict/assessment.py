@@ -1,4 +1,4 @@
-"""From scores to verdicts: pool over neighbouring images, calibrate, threshold, abstain. Pure functions."""
+"""From scores to verdicts: pool over neighbouring images, calibrate, threshold, abstain."""
 
 import math
 from collections.abc import Sequence
@@ -7,43 +7,16 @@ from dataclasses import dataclass, field
 from medfake_pacs.entities import (
     ImageAttributes,
     ImageFinding,
-    ModelIdentity,
     Score,
     SeriesVerdict,
     Verdict,
     VerdictLabel,
 )
+from medfake_pacs.verdict.profile import NOT_CALIBRATED, Limits, Profile
 
 _SEVERITY = (VerdictLabel.NOT_ASSESSED, VerdictLabel.REAL, VerdictLabel.INDETERMINATE, VerdictLabel.FAKE)
 _MAXIMUM_REGIONS = 8
 LOCALIZER = "localizer image"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """How one model's scores are to be read; from its card.
-
-    ``contiguous`` neighbouring images are pooled; a pooled logit x means the probability
-    ``sigmoid(slope * x + intercept)``, which is real up to ``real_below`` and fake from ``fake_above``.
-    """
-
-    identity: ModelIdentity
-    contiguous: int
-    slope: float
-    intercept: float
-    real_below: float
-    fake_above: float
-
-    def probability(self, logit: float) -> float:
-        """Return the calibrated probability of fake for a pooled logit."""
-        z = self.slope * logit + self.intercept
-        return 1.0 / (1.0 + math.exp(-z)) if z >= 0 else math.exp(z) / (1.0 + math.exp(z))
-
-    def label(self, probability: float) -> VerdictLabel:
-        """Return what a probability of fake amounts to."""
-        if probability >= self.fake_above:
-            return VerdictLabel.FAKE
-        return VerdictLabel.REAL if probability <= self.real_below else VerdictLabel.INDETERMINATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,42 +47,50 @@ class _Frame:
 
 @dataclass(slots=True, kw_only=True)
 class _Pooled:
-    """The highest pooled probability that each image, and each of its frames, takes part in."""
+    """The highest pooled logit that each image, and each of its frames, takes part in.
+
+    ``windows`` is how many were pooled of lossless and of lossy images.
+    """
 
     by_image: dict[int, float] = field(default_factory=dict)
     by_frame: dict[tuple[int, int], float] = field(default_factory=dict)
+    windows: dict[bool, int] = field(default_factory=dict)
 
-    def take(self, frame: _Frame, probability: float) -> None:
+    def take(self, frame: _Frame, logit: float) -> None:
         key = (frame.image, frame.frame_number)
-        self.by_frame[key] = max(probability, self.by_frame.get(key, 0.0))
-        self.by_image[frame.image] = max(probability, self.by_image.get(frame.image, 0.0))
+        self.by_frame[key] = max(logit, self.by_frame.get(key, -math.inf))
+        self.by_image[frame.image] = max(logit, self.by_image.get(frame.image, -math.inf))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """One image's finding, and the pooled logit and limits that it comes from; None where it wasn't compared."""
+
+    finding: ImageFinding
+    logit: float | None
+    limits: Limits | None
 
 
 def assess_series(images: Sequence[AssessedImage], profile: Profile | None, *, route: str) -> SeriesVerdict:
     """Return the verdict on one series.
 
     An image that should have been scored and couldn't be keeps its series from being called real: its
-    pixels may be damaged on purpose. Frames outside the model's domain aren't pooled; they decide the
-    series only if they are most of it.
+    pixels may be damaged on purpose. So does one of a kind that the model isn't calibrated for. Frames
+    outside the model's domain aren't pooled; they decide the series only if they are most of it.
 
     The images are put in the order of their position, then of Instance Number. Every window of
     ``profile.contiguous`` neighbouring scored frames is pooled to the mean of its logits, and the series
     is what its worst window is: one outlying slice among hundreds doesn't make a fake, a nodule that
-    spans several does. An image is what the worst window that holds it is.
+    spans several does. An image is what the worst window that holds it is. Images that were compressed with loss
+    are pooled among themselves and read by limits of their own.
     """
     ordered = sorted(images, key=_position)
-    frames = [
-        _Frame(image=index, frame_number=item.frame_number, logit=item.score)
-        for index, image in enumerate(ordered)
-        if image.score is not None
-        for item in image.score.frames
-        if not item.outside_domain
-    ]
-    pooled = _pool(frames, profile) if profile else _Pooled()
-    findings = tuple(_finding(image, index, pooled, profile) for index, image in enumerate(ordered))
-    probability = max(pooled.by_image.values(), default=None)
+    pooled = _pool(ordered, profile) if profile else _Pooled()
+    judged = [_judge(image, index, pooled, profile) for index, image in enumerate(ordered)]
+    findings = tuple(item.finding for item in judged)
+    probability = max((item.probability for item in findings if item.probability is not None), default=None)
     scored = sum(finding.probability is not None for finding in findings)
-    label, reason = _series_label(findings, scored, profile)
+    label, reason = _series_label(judged, scored, profile)
     return SeriesVerdict(
         series_instance_uid=ordered[0].attributes.series_instance_uid,
         modality=ordered[0].attributes.modality,
@@ -150,24 +131,34 @@ def _position(image: AssessedImage) -> tuple[bool, float, bool, int, int]:
     return (position is None, position or 0.0, number is None, number or 0, image.instance_id)
 
 
-def _pool(frames: Sequence[_Frame], profile: Profile) -> _Pooled:
+def _pool(images: Sequence[AssessedImage], profile: Profile) -> _Pooled:
     pooled = _Pooled()
-    width = min(profile.contiguous, len(frames))
-    for start in range(len(frames) - width + 1 if frames else 0):
-        window = frames[start : start + width]
-        probability = profile.probability(math.fsum(frame.logit for frame in window) / width)
-        for frame in window:
-            pooled.take(frame, probability)
+    for lossy in (False, True):
+        frames = [
+            _Frame(image=index, frame_number=item.frame_number, logit=item.score)
+            for index, image in enumerate(images)
+            if image.score is not None and image.attributes.lossy is lossy
+            for item in image.score.frames
+            if not item.outside_domain
+        ]
+        width = min(profile.contiguous, len(frames))
+        pooled.windows[lossy] = len(frames) - width + 1 if frames else 0
+        for start in range(pooled.windows[lossy]):
+            window = frames[start : start + width]
+            logit = math.fsum(frame.logit for frame in window) / width
+            for frame in window:
+                pooled.take(frame, logit)
     return pooled
 
 
-def _finding(image: AssessedImage, index: int, pooled: _Pooled, profile: Profile | None) -> ImageFinding:
-    probability = pooled.by_image.get(index)
-    label, reason = _label_of(image, probability, profile)
+def _judge(image: AssessedImage, index: int, pooled: _Pooled, profile: Profile | None) -> _Judged:
+    lossy, logit = image.attributes.lossy, pooled.by_image.get(index)
+    limits = profile.limits_of(lossy=lossy, windows=pooled.windows[lossy]) if profile and logit is not None else None
+    label, reason = _label_of(image, logit, limits, profile)
     carrying = tuple(
         item
         for item in (image.score.frames if image.score else ())
-        if profile and profile.label(pooled.by_frame.get((index, item.frame_number), 0.0)) == label
+        if limits and limits.label(pooled.by_frame.get((index, item.frame_number), -math.inf)) == label
     )
     if label not in {VerdictLabel.FAKE, VerdictLabel.INDETERMINATE}:
         carrying = ()
@@ -176,11 +167,12 @@ def _finding(image: AssessedImage, index: int, pooled: _Pooled, profile: Profile
         key=lambda pair: pair[1].score,
         reverse=True,
     )
-    return ImageFinding(
+    finding = ImageFinding(
         attributes=image.attributes,
         instance_id=image.instance_id,
         label=label,
-        probability=probability,
+        # Without limits the probability isn't one either: it holds for images like those of the calibration.
+        probability=profile.probability(logit) if profile and limits and logit is not None else None,
         score=max((item.score for item in image.score.frames), default=None) if image.score else None,
         frame_numbers=tuple(item.frame_number for item in carrying),
         regions=tuple(regions[:_MAXIMUM_REGIONS]),
@@ -188,64 +180,69 @@ def _finding(image: AssessedImage, index: int, pooled: _Pooled, profile: Profile
         declared_synthetic=image.attributes.synthetic_data.strip().upper() == "YES",
         conflict=image.conflict,
     )
+    return _Judged(finding=finding, logit=logit, limits=limits)
 
 
-def _label_of(image: AssessedImage, probability: float | None, profile: Profile | None) -> tuple[VerdictLabel, str]:
+def _label_of(
+    image: AssessedImage, logit: float | None, limits: Limits | None, profile: Profile | None
+) -> tuple[VerdictLabel, str]:
     if image.score is None or profile is None:
         return VerdictLabel.NOT_ASSESSED, image.reason or "no model assesses this image"
-    if probability is None:
+    if logit is None:
         outside = next(
             (item.outside_domain for item in image.score.frames if item.outside_domain), "no frame was scored"
         )
         return VerdictLabel.INDETERMINATE, outside
-    label = profile.label(probability)
+    if limits is None:
+        return VerdictLabel.INDETERMINATE, profile.uncalibrated(lossy=image.attributes.lossy)
+    label = limits.label(logit)
     if label is VerdictLabel.REAL and image.conflicting_pixels:
         return VerdictLabel.INDETERMINATE, image.conflict
-    if label is VerdictLabel.INDETERMINATE:
-        return label, _between([probability], profile)
-    return label, ""
+    return label, profile.undecided([logit], limits) if label is VerdictLabel.INDETERMINATE else ""
 
 
-def _between(probabilities: Sequence[float], profile: Profile) -> str:
-    """Say that these lie between the thresholds: the only one, or the lowest and the highest."""
-    thresholds = f"between {profile.real_below:.3f} and {profile.fake_above:.3f}"
-    lowest, highest = f"{min(probabilities):.3f}", f"{max(probabilities):.3f}"
-    if lowest == highest:
-        return f"probability {lowest} lies {thresholds}"
-    return f"probabilities from {lowest} to {highest} lie {thresholds}"
-
-
-def _deciding(findings: Sequence[ImageFinding], label: VerdictLabel, profile: Profile | None) -> list[str]:
+def _deciding(judged: Sequence[_Judged], label: VerdictLabel, profile: Profile | None) -> list[str]:
     """Return each reason once of the images that are what their series is."""
-    reasons, between = set(), []
-    for item in findings:
-        if item.label != label or not item.reason:
+    reasons: set[str] = set()
+    undecided: dict[Limits, list[float]] = {}
+    for item in judged:
+        if item.finding.label != label or not item.finding.reason:
             continue
-        if profile and item.probability is not None and item.reason == _between([item.probability], profile):
-            between.append(item.probability)
+        if profile and item.limits and item.logit is not None and item.limits.label(item.logit) is label:
+            undecided.setdefault(item.limits, []).append(item.logit)
         else:
-            reasons.add(item.reason)
-    return sorted(reasons | ({_between(between, profile)} if profile and between else set()))
+            reasons.add(item.finding.reason)
+    if profile:
+        reasons |= {profile.undecided(logits, limits) for limits, logits in undecided.items()}
+    return sorted(reasons)
 
 
 def _worst(labels: Sequence[VerdictLabel]) -> VerdictLabel:
     return max(labels, key=_SEVERITY.index)
 
 
-def _series_label(findings: Sequence[ImageFinding], scored: int, profile: Profile | None) -> tuple[VerdictLabel, str]:
+def _series_label(judged: Sequence[_Judged], scored: int, profile: Profile | None) -> tuple[VerdictLabel, str]:
     """Return what a series is and why, from its images."""
-    outside = [item for item in findings if item.label is VerdictLabel.INDETERMINATE and item.probability is None]
+    findings = [item.finding for item in judged]
+    unread = [item for item in findings if item.label is VerdictLabel.INDETERMINATE and item.probability is None]
+    uncalibrated = [item for item in unread if item.reason.startswith(NOT_CALIBRATED)]
+    outside = [item for item in unread if item not in uncalibrated]
     missing = [item for item in findings if item.label is VerdictLabel.NOT_ASSESSED]
     damaged = [item for item in missing if not item.reason.startswith(LOCALIZER)]
     label = _worst([item.label for item in findings if item.probability is not None] or [VerdictLabel.NOT_ASSESSED])
-    if label is VerdictLabel.NOT_ASSESSED and outside:
+    if label is VerdictLabel.NOT_ASSESSED and unread:
         label = VerdictLabel.INDETERMINATE
-    if label is VerdictLabel.REAL and (damaged or len(outside) > scored):
+    if label is VerdictLabel.REAL and (damaged or uncalibrated or len(outside) > scored):
         label = VerdictLabel.INDETERMINATE
-    deciding = _deciding(findings, label, profile)
+    deciding = _deciding(judged, label, profile)
+    groups = (
+        (outside, "outside the model's domain"),
+        (uncalibrated, "indeterminate"),
+        (missing, "not assessed"),
+    )
     notes = [
         f"{len(group)} of {len(findings)} images {what}: {'; '.join(sorted({item.reason for item in group}))}"
-        for group, what in ((outside, "outside the model's domain"), (missing, "not assessed"))
+        for group, what in groups
         if group and scored
     ]
     if notes:

@@ -1,0 +1,117 @@
+"""How a card says that pooled logits are read: probability, and what is consistent with real and with fake."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, isfinite, log
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from medfake_pacs import conformal
+
+_STRICT = ConfigDict(extra="forbid")
+LOSSLESS, LOSSY = "lossless", "lossy"
+Kind = Literal["lossless", "lossy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """probability = sigmoid(slope × logit + intercept), where ``trained_prior`` of the images are fake.
+
+    ``1 / slope`` is the temperature (Guo et al., ICML 2017, arXiv 1706.04599), ``intercept`` the bias.
+    """
+
+    __pydantic_config__ = _STRICT
+    slope: float
+    intercept: float
+    trained_prior: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.slope) and self.slope > 0 and isfinite(self.intercept)):
+            raise ValueError("calibration: slope is above 0: a higher logit speaks for fake")
+        if not 0 < self.trained_prior < 1:
+            raise ValueError("calibration: 0 < trained_prior < 1")
+
+    def probability(self, logit: float) -> float:
+        """Return the calibrated probability of fake for a pooled logit."""
+        if not isfinite(logit):
+            return float(logit > 0)
+        z = self.slope * logit + self.intercept
+        return 1.0 / (1.0 + exp(-z)) if z >= 0 else exp(z) / (1.0 + exp(z))
+
+    def logit(self, probability: float) -> float:
+        """Return the pooled logit that has this probability; infinite for 0 and 1."""
+        if probability <= 0 or probability >= 1:
+            return float("-inf") if probability <= 0 else float("inf")
+        return (log(probability / (1 - probability)) - self.intercept) / self.slope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """The thresholds of a card of format 1, as probabilities: up to the first is real, from the second on fake."""
+
+    __pydantic_config__ = _STRICT
+    real_below: float
+    fake_above: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.real_below <= self.fake_above <= 1:
+            raise ValueError("thresholds: 0 <= real_below <= fake_above <= 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One class' bound, a pooled logit, and what it rests on.
+
+    ``alpha`` is the share of the class that may lie beyond ``threshold``. ``method`` "rank": the threshold is the
+    conformal rank among ``scores``, sorted; "normal": the scores were too few, so a normal distribution's tail was
+    fitted to them, which promises less. ``count`` images (or series) of ``patients`` patients.
+    """
+
+    __pydantic_config__ = _STRICT
+    threshold: float
+    alpha: float
+    method: Literal["rank", "normal"]
+    count: int
+    patients: int
+    scores: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.threshold) or not 0 < self.alpha < 1:
+            raise ValueError("a threshold is finite, and its alpha lies between 0 and 1")
+        if self.scores and (len(self.scores) != self.count or list(self.scores) != sorted(self.scores)):
+            raise ValueError("the scores are sorted, and as many as count says")
+        if self.method == "rank" and not self.scores:
+            raise ValueError("a threshold by rank has its scores beside it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The two bounds that decide: consistent with real, with fake, with both or neither."""
+
+    __pydantic_config__ = _STRICT
+    real: Side
+    fake: Side
+
+    def __post_init__(self) -> None:
+        for name, side, find in (
+            ("real", self.real, conformal.highest_real),
+            ("fake", self.fake, conformal.lowest_fake),
+        ):
+            if side.method == "rank" and find(side.scores, side.alpha) != side.threshold:
+                raise ValueError(f"{name}: the threshold isn't the one that follows from its scores and alpha")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratum:
+    """How images of one kind are read: ``image`` where one window is pooled, ``series`` where several are.
+
+    Without ``series`` a window among several is read like a single one: right where nothing is pooled.
+    """
+
+    __pydantic_config__ = _STRICT
+    image: Reading
+    series: Reading | None = None
+
+
+Strata = Mapping[Kind, Stratum]
