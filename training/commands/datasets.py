@@ -14,6 +14,8 @@ from training.datasets.ctgan_slices import CONVENTIONS
 from training.datasets.manifest import left_out_file
 from training.datasets.tables import as_json, as_text, remarks
 
+_FILE_WIDTH = 140
+
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds ``datasets`` with its two actions."""
@@ -46,7 +48,9 @@ def _describe(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_json(manifest), indent=2))
     else:
-        Console().print(as_text(manifest))
+        console = Console()
+        # A file or a pipe has no width of its own.
+        (console if console.is_terminal else Console(width=_FILE_WIDTH)).print(as_text(manifest))
         print("\n".join(remarks(manifest)))
     return 0
 

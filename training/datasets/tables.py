@@ -99,7 +99,7 @@ def as_json(manifest: Manifest) -> dict[str, Any]:
 
 def as_text(manifest: Manifest) -> Group:
     """Both tables, for a person."""
-    first = Table(title="Table 1. The images", title_justify="left", box=box.SIMPLE_HEAD)
+    first = Table(title="Table 1. The images", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     numbers = ("images", "patients", "series", "lossy")
     for name in ("source", "class", "images", "patients", "series", "size", "bits", "codec", "lossy"):
         first.add_column(name, justify="right" if name in numbers else "left", no_wrap=name in ("source", *numbers))
