@@ -14,7 +14,7 @@ _State = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledBundle:
-    """One folder with a card: its bundle, or None and why it can't be used; ``readme`` is Markdown or empty.
+    """One model's folder: its bundle, or None and why it can't be used; ``readme`` is Markdown or empty.
 
     ``state`` tells whether the files are still those that were checked.
     """
@@ -38,17 +38,17 @@ class InstalledBundle:
 
 
 def installed_bundles(
-    models_dir: Path, known: Mapping[str, InstalledBundle] | None = None
+    folders: Mapping[str, Path], known: Mapping[str, InstalledBundle] | None = None
 ) -> tuple[InstalledBundle, ...]:
-    """Return every bundle under ``models_dir`` by the name of its folder.
+    """Return the bundle in each of ``folders``, which are by the model's name.
 
-    ``known`` is what an earlier call returned, by folder: files that are the same since aren't read again.
+    ``known`` is what an earlier call returned, by that name: files that are the same since aren't read again.
     """
     found = []
-    for card in sorted(models_dir.glob(f"*/{CARD_NAME}")):
-        state = _state(card.parent)
-        before = (known or {}).get(card.parent.name)
-        found.append(before if before and before.state == state else _load(card.parent, state))
+    for name, folder in sorted(folders.items()):
+        state = _state(folder)
+        before = (known or {}).get(name)
+        found.append(before if before and before.state == state else _load(name, folder, state))
     return tuple(found)
 
 
@@ -64,7 +64,7 @@ def threshold_lines(card: Card) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _load(folder: Path, state: _State) -> InstalledBundle:
+def _load(name: str, folder: Path, state: _State) -> InstalledBundle:
     readme = folder / "README.md"
     try:
         with readme.open("rb") as file:
@@ -74,8 +74,8 @@ def _load(folder: Path, state: _State) -> InstalledBundle:
     try:
         bundle = load_bundle(folder)
     except (BundleError, OSError) as error:
-        return InstalledBundle(folder=folder.name, bundle=None, error=str(error), readme=text, state=state)
-    return InstalledBundle(folder=folder.name, bundle=bundle, readme=text, state=state)
+        return InstalledBundle(folder=name, bundle=None, error=str(error), readme=text, state=state)
+    return InstalledBundle(folder=name, bundle=bundle, readme=text, state=state)
 
 
 def _state(folder: Path) -> _State:

@@ -90,10 +90,28 @@ def _route_test(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = _command(commands, "models", "list or verify the model bundles")
-    command.add_argument("action", choices=("list", "verify"))
-    _with_config(command)
-    command.set_defaults(run=_later("models", "models"))
+    group = _command(commands, "models", "list, verify and update the model bundles")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    texts = {
+        "list": "show the bundles in force, those before them, those that wait and those that were refused",
+        "verify": "check every bundle's digests",
+        "install": "check a bundle and offer it to the node, which tries it on recent images and switches to it",
+        "switch": "put a bundle in force that waits, or one that was in force before",
+        "rollback": "put the bundle in force again that was before this one",
+        "withdraw": "take an offered bundle back that waits",
+    }
+    for name, text in texts.items():
+        action = _command(actions, name, text)
+        if name == "install":
+            action.add_argument("folder", type=Path, metavar="FOLDER", help="holds card.json and weights.safetensors")
+            action.add_argument("--allow-older", action="store_true", help="although its version isn't newer")
+            action.add_argument("--allow-new-name", action="store_true", help="although no model has its name yet")
+        if name in {"switch", "rollback", "withdraw"}:
+            action.add_argument("name", metavar="NAME")
+        if name in {"switch", "withdraw"}:
+            action.add_argument("model_version", metavar="VERSION")
+        _with_config(action)
+        action.set_defaults(run=_later("models", "show" if name == "list" else name))
 
 
 def _user(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -6,6 +6,7 @@ from medfake_pacs import serve as supervision
 from medfake_pacs import telemetry
 from medfake_pacs.cli import configuration_path, settings_of
 from medfake_pacs.config import Problem, Settings, load_settings
+from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.config.notes import notes
 from medfake_pacs.errors import BundleError, ConfigurationError
 
@@ -47,10 +48,11 @@ def bundle_problems(settings: Settings) -> list[Problem]:
     """Return what is wrong with the bundles that the routes name: each is loaded and its digest checked."""
     from medfake_pacs.classifier import load_bundle
 
+    folders = bundle_directories(settings)
     problems = []
     for name in sorted({route.model for route in settings.routes if route.model}):
         try:
-            found = load_bundle(settings.models_dir / name).card.name
+            found = load_bundle(folders.get(name, settings.models_dir / name)).card.name
         except BundleError as error:
             problems.append(Problem("routes.model", repr(name), str(error), "install the bundle anew"))
             continue

@@ -5,10 +5,9 @@ import importlib.util
 from collections import Counter
 from collections.abc import Iterable
 
+from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.config.problem import Problem
 from medfake_pacs.config.schema import Settings
-
-CARD_NAME = "card.json"
 
 
 def cross_check(settings: Settings) -> list[Problem]:
@@ -45,7 +44,7 @@ def _destination_names(settings: Settings) -> Iterable[Problem]:
 
 def _models(settings: Settings) -> Iterable[Problem]:
     folder = settings.models_dir
-    known = sorted(card.parent.name for card in folder.glob(f"*/{CARD_NAME}")) if folder.is_dir() else []
+    known = list(bundle_directories(settings))
     for i, route in enumerate(settings.routes, 1):
         if route.model and route.model not in known:
             yield Problem(f"routes[{i}].model", repr(route.model), f"no bundle of this name in {folder}",

@@ -13,6 +13,8 @@ def with_absolute_paths(settings: Settings, base: Path) -> Settings:
     update: dict[str, Any] = {"node": node}
     if settings.scoring.models_dir:
         update["scoring"] = settings.scoring.model_copy(update={"models_dir": base / settings.scoring.models_dir})
+    if settings.models.incoming_dir:
+        update["models"] = settings.models.model_copy(update={"incoming_dir": str(base / settings.models.incoming_dir)})
     if settings.audit.anchor_file:
         update["audit"] = settings.audit.model_copy(update={"anchor_file": str(base / settings.audit.anchor_file)})
     if settings.tls:

@@ -111,6 +111,25 @@ class ScoringSettings(Section):
     models_dir: Path | None = None
 
 
+class ModelsSettings(Section):
+    """How a new bundle takes the place of the one in force; shares are from 0 to 1."""
+
+    incoming_dir: str = ""
+    switch: Literal["automatic", "manual"] = "automatic"
+    max_weights_bytes: int = Field(default=40_000_000, ge=1_000)
+    canary_images: int = Field(default=100, ge=1, le=10_000)
+    canary_minimum: int = Field(default=10, ge=0, le=10_000)
+    canary_margin_fake: float = Field(default=0.01, ge=0, le=1)
+    canary_margin_undecided: float = Field(default=0.05, ge=0, le=1)
+    canary_timeout_s: Seconds = 900.0
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> "ModelsSettings":
+        if self.canary_minimum > self.canary_images:
+            raise ValueError("canary_minimum is more than canary_images; make it at most as many")
+        return self
+
+
 class ReportSettingsModel(Section):
     """What the reports say of their maker, and what is reported."""
 
@@ -181,6 +200,7 @@ class Settings(Section):
     spool: SpoolSettings = SpoolSettings()
     pixels: PixelSettings = PixelSettings()
     scoring: ScoringSettings = ScoringSettings()
+    models: ModelsSettings = ModelsSettings()
     report: ReportSettingsModel = ReportSettingsModel()
     console: ConsoleSettings = ConsoleSettings()
     smtp: SmtpSettings | None = None
@@ -213,8 +233,18 @@ class Settings(Section):
 
     @property
     def models_dir(self) -> Path:
-        """Where the model bundles are."""
+        """Where the model bundles are that the node came with."""
         return self.scoring.models_dir or Path(__file__).resolve().parent.parent / "models"
+
+    @property
+    def model_library_dir(self) -> Path:
+        """Where the bundles are that came later, those that wait, and those that were refused."""
+        return self.node.state_dir / "models"
+
+    @property
+    def incoming_models_dir(self) -> Path:
+        """Where new bundles are put to be taken."""
+        return Path(self.models.incoming_dir) if self.models.incoming_dir else self.model_library_dir / "incoming"
 
     @property
     def anchor_file(self) -> Path | None:

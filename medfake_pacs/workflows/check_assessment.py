@@ -15,6 +15,7 @@ from medfake_pacs.routing import Routing
 from medfake_pacs.verdict import AssessedImage, assess_series
 from medfake_pacs.workflows.chunk import Outcome, Work, assess_images
 from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.models import Pinned
 from medfake_pacs.workflows.profiles import profile_of
 from medfake_pacs.workflows.scoring import store_score
 
@@ -52,11 +53,11 @@ def assess_files(
         groups.setdefault((row.study_instance_uid, row.series_instance_uid), []).append(row)
     assessed, done = [], 0
     outcomes: dict[int, Outcome] = {}
-    choices = {}
+    choices, pinned = {}, Pinned(context.models)
     for key, members in groups.items():
         works, choices[key] = _works(context, members, model)
         for start in range(0, len(works), _AT_A_TIME):
-            piece = _outcomes(context, works[start : start + _AT_A_TIME], choices[key])
+            piece = _outcomes(context, works[start : start + _AT_A_TIME], choices[key], pinned)
             outcomes |= {outcome.work.instance_id: outcome for outcome in piece}
             _keep(context, piece)
             done += len(piece)
@@ -66,7 +67,7 @@ def assess_files(
     conflicts = _conflicts(list(outcomes.values()))
     for key, members in groups.items():
         own = [_assessed(outcomes[row.file_id], conflicts) for row in members]
-        profile = profile_of(context.models.bundle(choices[key].model)) if choices[key].model else None
+        profile = profile_of(pinned.bundle(choices[key].model)) if choices[key].model else None
         verdict = assess_series(own, profile, route=ROUTE if profile else "")
         assessed.append(AssessedSeries(study_instance_uid=key[0], verdict=verdict))
     return assessed
@@ -113,11 +114,11 @@ def _raster_attributes(row: sa.Row) -> ImageAttributes:
     )
 
 
-def _outcomes(context: Context, works: Sequence[Work], choice: ModelChoice) -> list[Outcome]:
+def _outcomes(context: Context, works: Sequence[Work], choice: ModelChoice, pinned: Pinned) -> list[Outcome]:
     if not choice.model:
         return [Outcome(work=work, reason=choice.reason) for work in works]
     with context.decoders.borrow() as decoder:
-        return assess_images(context, decoder, works)
+        return assess_images(context, decoder, works, pinned)
 
 
 def _keep(context: Context, outcomes: Sequence[Outcome]) -> None:
@@ -149,9 +150,12 @@ def _conflicts(outcomes: Sequence[Outcome]) -> Mapping[int, tuple[str, bool]]:
 
 def _assessed(outcome: Outcome, conflicts: Mapping[int, tuple[str, bool]]) -> AssessedImage:
     conflict, pixels_differ = conflicts.get(outcome.work.instance_id, ("", False))
+    attributes = outcome.work.attributes
+    if outcome.info and outcome.info.lossy:
+        attributes = replace(attributes, lossy=True)
     image = AssessedImage(
         instance_id=outcome.work.instance_id,
-        attributes=outcome.work.attributes,
+        attributes=attributes,
         pixel_sha256=outcome.pixel_sha256,
         score=outcome.score,
         reason=outcome.reason,

@@ -16,6 +16,7 @@ from medfake_pacs.pixels import DecoderProcess, pixel_digest
 from medfake_pacs.routing import Routing
 from medfake_pacs.verdict import LOCALIZER
 from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.models import Pinned
 from medfake_pacs.workflows.rows import score_from_row
 
 if TYPE_CHECKING:
@@ -59,8 +60,12 @@ class Outcome:
     reason: str = ""
 
 
-def assess_images(context: Context, decoder: DecoderProcess, works: Sequence[Work]) -> list[Outcome]:
+def assess_images(
+    context: Context, decoder: DecoderProcess, works: Sequence[Work], pinned: Pinned | None = None
+) -> list[Outcome]:
     """Return what became of each image; one that fails costs its own score only.
+
+    All are scored by the bundles in ``pinned``; without it by those that are in force when the first image needs one.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def assess_images(context: Context, decoder: DecoderProcess, works: Sequence[Wor
     """
     if not context.settings.spool_dir.is_dir():
         raise OSError("the spool is out of reach")
-    batches = _Batches(context)
+    batches = _Batches(pinned or Pinned(context.models))
     decoded = [_decode(context, decoder, batches, index, work) for index, work in enumerate(works)]
     batches.flush_all()
     return [batches.complete(index, outcome) for index, outcome in enumerate(decoded)]
@@ -90,7 +95,7 @@ def _decode_frames(context: Context, decoder: DecoderProcess, batches: "_Batches
     if not work.path.is_file():
         return Outcome(work=work, reason="the spooled file is missing")
     model = "" if work.refusal else work.routing.model
-    model_sha256 = context.models.bundle(model).model_sha256 if model else ""
+    model_sha256 = batches.pinned.bundle(model).model_sha256 if model else ""
     info, frames = decoder.open(work.path)
     digests = []
     for frame in frames:
@@ -127,8 +132,8 @@ def _reason(work: Work, error: Exception) -> str:
 class _Batches:
     """Frames that wait for the model, by model name, and the scores that came back, by image."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, pinned: Pinned) -> None:
+        self.pinned = pinned
         self._waiting: dict[str, list[tuple[int, DecodedFrame]]] = {}
         self._scored: dict[int, list[FrameScore]] = {}
         self._failed: dict[int, Exception] = {}
@@ -170,7 +175,7 @@ class _Batches:
         waiting = self._waiting.pop(model, [])
         if not waiting:
             return
-        classifier = self._context.models.classifier(model)
+        classifier = self.pinned.classifier(model)
         try:
             self._score(classifier, waiting)
         except NODE_FAULTS:

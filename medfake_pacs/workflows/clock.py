@@ -19,6 +19,7 @@ from medfake_pacs.workflows import (
     completion,
     deliveries,
     housekeeping,
+    model_updates,
     notifying,
     reviewing,
     scoring,
@@ -29,6 +30,7 @@ from medfake_pacs.workflows.engine import Engine
 _HAND_OVER_S = 0.2
 _DELIVERY_S = 0.5
 _CHECKS_S = 0.3
+_MODELS_S = 2.0
 _HEARTBEAT_S = 5.0
 _REPAIR_S = 30.0
 # A worker that doesn't know a new destination yet leaves its reports to one that does.
@@ -50,6 +52,7 @@ class Clock:
         self._handed_over: set[completion.Assessable] = set()
         self._suspects: set[str] = set()
         self._stopping = threading.Event()
+        self._model_updates = model_updates.ModelUpdates(context, self._stopping)
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -70,6 +73,7 @@ class Clock:
             (self.run_checks, _CHECKS_S),
             (self.report_reviews, _DELIVERY_S),
             (self.notify, _DELIVERY_S),
+            (self.update_models, _MODELS_S),
             (self.beat, _HEARTBEAT_S),
             (self.repair, _REPAIR_S),
             (self.give_up_unknown, _REPAIR_S),
@@ -126,6 +130,10 @@ class Clock:
     def notify(self) -> None:
         """Send the notifications that are due."""
         self._notifier.send_due()
+
+    def update_models(self) -> None:
+        """Try the model bundles that were put into their folder, and switch to those that pass."""
+        self._model_updates.run()
 
     def beat(self) -> None:
         """Say that this worker lives, and take over the work of one that doesn't any more."""

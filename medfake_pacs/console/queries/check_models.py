@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from medfake_pacs.classifier.card import parse_card
 from medfake_pacs.config import Settings
-from medfake_pacs.config.checks import CARD_NAME
+from medfake_pacs.config.bundles import CARD_NAME, bundle_directories
 from medfake_pacs.errors import BundleError
 from medfake_pacs.offline import SUBJECTS
 
@@ -27,9 +27,9 @@ DETECT = ModelOption(
 def model_choices(settings: Settings) -> tuple[ModelOption, ...]:
     """Return every choice, those that aren't installed included; the first is to have the model detected."""
     cards = {}
-    for path in sorted(settings.models_dir.glob(f"*/{CARD_NAME}")):
+    for folder in bundle_directories(settings).values():
         try:
-            card = parse_card(path.read_bytes())
+            card = parse_card((folder / CARD_NAME).read_bytes())
         except (BundleError, OSError):
             continue
         cards[card.name] = card

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from medfake_pacs.classifier.bundle import model_digest
 from medfake_pacs.classifier.card import Card, parse_card
 from medfake_pacs.config import Settings
-from medfake_pacs.config.checks import CARD_NAME
+from medfake_pacs.config.bundles import CARD_NAME, bundle_directories
 from medfake_pacs.database.tables import instances, scores
 from medfake_pacs.errors import BundleError
 
@@ -73,9 +73,9 @@ class Drift:
 def installed_cards(settings: Settings) -> tuple[Card, ...]:
     """Return the cards of the models that are installed; a damaged one is left to `models verify`."""
     found = []
-    for path in sorted(settings.models_dir.glob(f"*/{CARD_NAME}")):
+    for folder in bundle_directories(settings).values():
         try:
-            found.append(parse_card(path.read_bytes()))
+            found.append(parse_card((folder / CARD_NAME).read_bytes()))
         except (BundleError, OSError):
             continue
     return tuple(found)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from medfake_pacs.classifier.installed import InstalledBundle, installed_bundles, threshold_lines
 from medfake_pacs.config import Settings
+from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.console.queries.facts import Fact
 from medfake_pacs.console.services import services_of
 
@@ -59,7 +60,7 @@ class Shelf:
     def models(self, settings: Settings) -> list[ModelState]:
         """Return every bundle as it is on the disk now."""
         with self._lock:
-            found = installed_bundles(settings.models_dir, self._known)
+            found = installed_bundles(bundle_directories(settings), self._known)
             self._known = {item.folder: item for item in found}
         return [_model(item, settings) for item in found]
 

@@ -1,0 +1,291 @@
+"""The bundles that came after the node: kept by version, one of them in force by a pointer that is replaced whole.
+
+In ``models`` of the state folder: ``NAME/VERSION-DIGEST/`` are bundles, ``NAME/active.json`` names the one in force,
+``offers/`` are those that are being tried or wait, ``refused/`` those that weren't good enough.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medfake_pacs import crashpoints
+from medfake_pacs.config import Settings
+from medfake_pacs.config.bundles import CARD_NAME, POINTER_NAME, base_directories, bundle_directories, read_pointer
+from medfake_pacs.errors import BundleError
+from medfake_pacs.spool.placing import exclusive, sync_file, sync_folder
+
+if TYPE_CHECKING:
+    from medfake_pacs.classifier import Bundle
+
+WEIGHTS_NAME, README_NAME = "weights.safetensors", "README.md"
+BUNDLE_FILES = (CARD_NAME, WEIGHTS_NAME, README_NAME)
+RESERVED_NAMES = frozenset({"incoming", "offers", "refused"})
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_COPIED_AT_A_TIME = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """Which bundle of a model is in force since when, by whom and why, and which one was before.
+
+    ``active`` and ``previous`` are folders beside it; ``switch_id`` tells this switch from every other.
+    """
+
+    active: str
+    previous: str
+    switch_id: str
+    switched_at: float
+    version: str
+    model_sha256: str
+    previous_version: str
+    previous_sha256: str
+    calibration_sha256: str
+    previous_calibration_sha256: str
+    reason: str
+    by: str = ""
+    offer_id: str = ""
+    note: str = ""
+
+
+def new_id() -> str:
+    """Return an id that nothing else has."""
+    return uuid.uuid4().hex
+
+
+def offers_dir(settings: Settings) -> Path:
+    """Return where bundles are that are being tried, or wait."""
+    return settings.model_library_dir / "offers"
+
+
+def refused_dir(settings: Settings) -> Path:
+    """Return where bundles are that weren't good enough, each with its ``reason.txt``."""
+    return settings.model_library_dir / "refused"
+
+
+def check_names(name: str, version: str) -> None:
+    """Refuse a name or version that can't be part of a folder's name.
+
+    Raises
+    ------
+    BundleError
+        With what is allowed.
+    """
+    if not _NAME.fullmatch(name) or name in RESERVED_NAMES:
+        raise BundleError(f"the name {name[:64]!r} can't be used: a letter or digit, then letters, digits, . _ - (a-z)")
+    if not _VERSION.fullmatch(version):
+        raise BundleError(f"the version {version[:64]!r} can't be used: letters, digits and . _ + - only")
+
+
+def folder_name(folder: Path, version: str) -> str:
+    """Return what a bundle's folder is called: its version and the digest of its card, which names its weights'."""
+    return f"{version}-{hashlib.sha256((folder / CARD_NAME).read_bytes()).hexdigest()[:16]}"
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Tell whether a version is newer: numbers count as numbers, and 1.0.1 is newer than 1.0, 1.0-rc1 is older."""
+    return _version_key(version) > _version_key(than)
+
+
+def _version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    parts = re.findall(r"[0-9]+|[A-Za-z]+", version.partition("+")[0])
+    # A word (rc, beta) is less than the end, which is less than a number.
+    return (*((2, int(part), "") if part.isdigit() else (0, 0, part.lower()) for part in parts), (1, 0, ""))
+
+
+def load_pointer(settings: Settings, name: str) -> Pointer | None:
+    """Return the pointer of a model; None where nothing was ever switched to.
+
+    Raises
+    ------
+    BundleError
+        If the file isn't what was written.
+    """
+    path = settings.model_library_dir / name / POINTER_NAME
+    document = read_pointer(path)
+    if document is None:
+        if path.exists():
+            raise BundleError(f"{path} can't be read")
+        return None
+    try:
+        return Pointer(**document)
+    except TypeError as error:
+        raise BundleError(f"{path} can't be read") from error
+
+
+def pointers(settings: Settings) -> dict[str, Pointer]:
+    """Return every pointer that can be read, by the model's name."""
+    found = {}
+    for path in sorted(settings.model_library_dir.glob(f"*/{POINTER_NAME}")):
+        try:
+            pointer = load_pointer(settings, path.parent.name)
+        except BundleError:
+            continue
+        if pointer is not None:
+            found[path.parent.name] = pointer
+    return found
+
+
+def active_bundle(settings: Settings, name: str) -> "Bundle | None":
+    """Return the bundle of a model that is in force; None where the model isn't known, or its bundle is damaged."""
+    from medfake_pacs.classifier import load_bundle
+
+    folder = bundle_directories(settings).get(name)
+    try:
+        return load_bundle(folder) if folder else None
+    except BundleError:
+        return None
+
+
+def installed_folders(settings: Settings, name: str) -> list[Path]:
+    """Return the folders of every bundle of a model that is kept, the one in force and those before it."""
+    return sorted(card.parent for card in (settings.model_library_dir / name).glob(f"[!.]*/{CARD_NAME}"))
+
+
+def keep_base(settings: Settings, name: str) -> str:
+    """Keep what is in force of a model, so that it can be gone back to; return its folder's name."""
+    pointer = load_pointer(settings, name)
+    if pointer is not None:
+        return pointer.active
+    base = base_directories(settings).get(name)
+    try:
+        return install(settings, name, base) if base else ""
+    except BundleError:
+        # Damaged: there is nothing that could be gone back to.
+        return ""
+
+
+def install(settings: Settings, name: str, source: Path) -> str:
+    """Copy a checked bundle to where bundles are kept, whole or not at all; return its folder's name."""
+    from medfake_pacs.classifier import load_bundle
+
+    target = settings.model_library_dir / name / folder_name(source, load_bundle(source).card.version)
+    if not target.exists():
+        place_copy(source, target)
+    return target.name
+
+
+def point_at(settings: Settings, name: str, pointer: Pointer) -> None:
+    """Put a bundle in force: the pointer is there whole, or the one before it is."""
+    folder = settings.model_library_dir / name
+    crashpoints.reach("models.before-pointer")
+    write_durably(folder / POINTER_NAME, json.dumps(asdict(pointer), indent=2).encode())
+    crashpoints.reach("models.after-pointer")
+
+
+@contextmanager
+def changing(settings: Settings) -> Iterator[None]:
+    """Hold the lock under which pointers and offers are changed, against other processes and machines."""
+    settings.model_library_dir.mkdir(parents=True, exist_ok=True)
+    with exclusive(settings.model_library_dir):
+        yield
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[bool]:
+    """Yield whether this process may work on offers now; another one, here or on another machine, may be at it."""
+    folder = offers_dir(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def place_copy(source: Path, target: Path, *, limits: Mapping[str, int] | None = None, extra: bytes = b"") -> None:
+    """Copy a bundle's files into a new folder that appears whole or not at all.
+
+    ``limits`` are the largest sizes in bytes, by file name; ``extra`` becomes ``offer.json``.
+
+    Raises
+    ------
+    BundleError
+        If a file is a link, no regular file, or too large.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".copying-", dir=target.parent))
+    try:
+        for name in BUNDLE_FILES:
+            copy_file(source / name, temporary / name, (limits or {}).get(name))
+        if extra:
+            (temporary / "offer.json").write_bytes(extra)
+            sync_file(temporary / "offer.json")
+        temporary.chmod(0o755)
+        _belong_to_folder(temporary, *temporary.iterdir())
+        sync_folder(temporary)
+        crashpoints.reach("models.copied")
+        temporary.rename(target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def copy_file(source: Path, target: Path, limit: int | None = None) -> None:
+    """Copy one regular file and bring it to the disk; one that is absent is left out.
+
+    Raises
+    ------
+    BundleError
+        If it is a link, no regular file, or larger than ``limit`` bytes, also if it grows meanwhile.
+    """
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        why = "is a symbolic link" if error.errno == errno.ELOOP else f"can't be read: {error.strerror}"
+        raise BundleError(f"{source.name} {why}") from error
+    with os.fdopen(descriptor, "rb") as reader, target.open("xb") as writer:
+        if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
+            raise BundleError(f"{source.name} is no regular file")
+        size = 0
+        while piece := reader.read(_COPIED_AT_A_TIME):
+            size += len(piece)
+            if limit is not None and size > limit:
+                raise BundleError(f"{source.name} is larger than {limit} bytes")
+            writer.write(piece)
+        writer.flush()
+        os.fsync(writer.fileno())
+    target.chmod(0o644)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file by renaming: it is there whole after a power loss, the new one or the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary = Path(name)
+        temporary.chmod(0o644)
+        _belong_to_folder(temporary)
+        temporary.replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _belong_to_folder(*paths: Path) -> None:
+    """Give what root has made to the account that owns the folder, or the node couldn't change it later."""
+    if os.geteuid() == 0:
+        owner = paths[0].parent.stat()
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid)

@@ -1,0 +1,289 @@
+"""Try a new bundle before it is switched to: is it sound, and does it call recent images what the one in force does?"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from medfake_pacs.config import ModelsSettings
+from medfake_pacs.database import reading
+from medfake_pacs.database.tables import instances
+from medfake_pacs.entities import Score, VerdictLabel
+from medfake_pacs.errors import BundleError, MedfakeError
+from medfake_pacs.verdict import AssessedImage, assess_series
+from medfake_pacs.workflows import model_library as library
+from medfake_pacs.workflows import model_reference, model_sample
+from medfake_pacs.workflows.chunk import NODE_FAULTS, Work, assess_images
+from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.model_offers import Offer, path_of
+from medfake_pacs.workflows.models import Pinned
+from medfake_pacs.workflows.profiles import profile_of
+
+if TYPE_CHECKING:
+    from medfake_pacs.classifier import Bundle
+
+_AT_A_TIME = 4
+# Scoring that never rests mustn't keep a trial waiting for ever: after this it gets its turn, a few images long.
+_LONGEST_YIELD_S = 20.0
+_YIELD_S = 0.2
+_CONFIDENCE_Z = 1.96
+_log = logging.getLogger(__name__)
+
+
+class InterruptedTrialError(MedfakeError):
+    """The worker is stopping; the trial begins anew at the next start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """What one trial on recent images came to. ``against`` is the calibration digest of the bundle in force.
+
+    ``not_fake_before`` of the ``images`` weren't fake to the bundle in force and ``newly_fake`` of those are to the new
+    one; ``real_before`` were real to the former, and ``newly_undecided`` of those are indeterminate to the latter.
+    """
+
+    trial: str
+    against: str
+    passed: bool
+    enough: bool
+    reason: str
+    images: int = 0
+    series: int = 0
+    not_fake_before: int = 0
+    newly_fake: int = 0
+    real_before: int = 0
+    newly_undecided: int = 0
+    engine: str = ""
+    reference_difference: float | None = None
+    seconds: float = 0.0
+
+
+def check(context: Context, offer: Offer) -> "Bundle":
+    """Return the bundle of an offer, if it is sound and may take the place of the one in force.
+
+    Raises
+    ------
+    BundleError
+        With the reason why it may not.
+    """
+    from medfake_pacs.classifier import load_bundle
+    from medfake_pacs.pixels.preprocess import preparer
+
+    bundle = load_bundle(path_of(context.settings, offer))
+    card = bundle.card
+    library.check_names(card.name, card.version)
+    check_place(context, bundle, offer)
+    with _refusing("its preprocessing can't be read"):
+        preparer(card.preprocessing)
+    with _refusing("its network can't be loaded"):
+        engine = context.models.classifier_of(bundle).engine
+    if _is_known(context, card.name):
+        expected = context.models.classifier(card.name).engine
+        if engine != expected:
+            raise BundleError(f"it runs on {engine} only, the bundle in force on {expected}")
+    return bundle
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Turn whatever a foreign bundle causes into a reason to refuse it, unless it is the node that can't."""
+    try:
+        yield
+    except BundleError:
+        raise
+    except NODE_FAULTS:
+        raise
+    except Exception as error:
+        raise BundleError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def check_place(context: Context, bundle: "Bundle", offer: Offer) -> None:
+    """Check that a bundle is for a model that the node has or routes to, and newer than the one in force.
+
+    Raises
+    ------
+    BundleError
+        With the reason why it isn't.
+    """
+    card = bundle.card
+    if not _is_known(context, card.name):
+        routed = card.name in {route.model for route in context.settings.routes}
+        if not routed and "new-name" not in offer.allow:
+            known = ", ".join(context.models.names()) or "none"
+            raise BundleError(f"no installed model and no route is named {card.name!r} (installed: {known})")
+        return
+    active = context.models.bundle(card.name)
+    if card.modality != active.card.modality:
+        raise BundleError(f"it is for {card.modality}, the model {card.name} for {active.card.modality}")
+    if bundle.calibration_sha256 == active.calibration_sha256 and card.version == active.card.version:
+        raise BundleError(f"version {card.version} is in force already")
+    if "older" not in offer.allow and not library.is_newer(card.version, active.card.version):
+        raise BundleError(f"version {card.version} isn't newer than {active.card.version}, which is in force")
+
+
+def _is_known(context: Context, name: str) -> bool:
+    return name in context.models.names()
+
+
+def try_on_recent_images(context: Context, bundle: "Bundle", stopping: threading.Event) -> Canary:
+    """Score the newest images of the model's routes with both bundles, and judge the new one by the difference.
+
+    Raises
+    ------
+    BundleError
+        If it can't be run.
+    InterruptedTrialError
+        If the worker is ``stopping``.
+    """
+    if not _is_known(context, bundle.card.name):
+        reason = "a model of this name is new here: there is nothing to compare it with"
+        return Canary(trial=library.new_id(), against="", passed=True, enough=True, reason=reason)
+    started_at = time.monotonic()
+    active = context.models.bundle(bundle.card.name)
+    classifier = context.models.classifier_of(bundle)
+    works = model_sample.recent_images(context, bundle.card.name, context.settings.models.canary_images)
+    with _refusing("it can't be compared with torch"):
+        difference = model_reference.difference(context, bundle, classifier, works[0].path if works else None)
+    labels = _both_labels(context, active, bundle, works, stopping)
+    series = {uid for uid, _, _ in labels}
+    found = judge(context.settings.models, [(before, after) for _, before, after in labels])
+    return replace(
+        found,
+        against=active.calibration_sha256,
+        series=len(series),
+        engine=classifier.engine,
+        reference_difference=difference,
+        seconds=round(time.monotonic() - started_at, 1),
+    )
+
+
+def _both_labels(
+    context: Context, active: "Bundle", bundle: "Bundle", works: Sequence[Work], stopping: threading.Event
+) -> list[tuple[str, VerdictLabel, VerdictLabel]]:
+    """Return of each image its series, and what the bundle in force and the new one call it."""
+    deadline = time.monotonic() + context.settings.models.canary_timeout_s
+    found: list[tuple[str, VerdictLabel, VerdictLabel]] = []
+    for start in range(0, len(works), _AT_A_TIME):
+        give_way(context, stopping)
+        piece = works[start : start + _AT_A_TIME]
+        before = _labels(context, active, piece, is_new=False)
+        after = _labels(context, bundle, [work for work in piece if work.instance_id in before], is_new=True)
+        for work in piece:
+            if work.instance_id in before and work.instance_id in after:
+                pair = (before[work.instance_id], after[work.instance_id])
+                found.append((work.attributes.series_instance_uid, *pair))
+        if time.monotonic() > deadline:
+            _log.warning("the trial of a bundle has taken all its time", extra={"images": len(found)})
+            break
+    return found
+
+
+def _labels(context: Context, bundle: "Bundle", works: Sequence[Work], *, is_new: bool) -> dict[int, VerdictLabel]:
+    """Return what a bundle calls each image by itself; images whose files are gone meanwhile are left out.
+
+    Raises
+    ------
+    BundleError
+        If it is the new one and fails with an image that the other could score.
+    """
+    profile = profile_of(bundle)
+    pinned = Pinned(context.models, {bundle.card.name: bundle})
+    with context.decoders.borrow() as decoder:
+        outcomes = assess_images(context, decoder, works, pinned)
+    labels = {}
+    for outcome in outcomes:
+        if outcome.score is None:
+            if is_new and outcome.work.path.is_file():
+                raise BundleError(f"an image can't be scored by it: {outcome.reason}")
+            continue
+        if is_new:
+            _check_finite(outcome.score)
+        image = AssessedImage(
+            instance_id=outcome.work.instance_id,
+            attributes=outcome.work.attributes,
+            pixel_sha256=outcome.pixel_sha256,
+            score=outcome.score,
+        )
+        labels[outcome.work.instance_id] = assess_series([image], profile, route="").label
+    return labels
+
+
+def _check_finite(score: Score) -> None:
+    if not all(math.isfinite(frame.score) for frame in score.frames):
+        raise BundleError("it gives scores that are no numbers")
+
+
+def judge(settings: ModelsSettings, labels: Sequence[tuple[VerdictLabel, VerdictLabel]]) -> Canary:
+    """Return whether a bundle may be switched to, by what each image was before and is now.
+
+    A share counts by the lower end of its Wilson interval (95 %), so that a single image of a few doesn't decide.
+    """
+    not_fake = [after for before, after in labels if before is not VerdictLabel.FAKE]
+    real = [after for before, after in labels if before is VerdictLabel.REAL]
+    fake = not_fake.count(VerdictLabel.FAKE)
+    undecided = sum(after in (VerdictLabel.INDETERMINATE, VerdictLabel.NOT_ASSESSED) for after in real)
+    objections = []
+    if wilson_lower(fake, len(not_fake)) > settings.canary_margin_fake:
+        objections.append(f"{fake} of {len(not_fake)} recent images that weren't fake would be")
+    if wilson_lower(undecided, len(real)) > settings.canary_margin_undecided:
+        objections.append(f"{undecided} of {len(real)} recent images that were real would be indeterminate")
+    enough = len(labels) >= settings.canary_minimum
+    reason = "; ".join(objections)
+    if not reason and not enough:
+        reason = f"{len(labels)} recent images to try it on; it takes {settings.canary_minimum}"
+    if not reason and not labels:
+        reason = "no recent images"
+    return Canary(
+        trial=library.new_id(),
+        against="",
+        passed=not objections,
+        enough=enough or bool(objections),
+        reason=reason,
+        images=len(labels),
+        not_fake_before=len(not_fake),
+        newly_fake=fake,
+        real_before=len(real),
+        newly_undecided=undecided,
+    )
+
+
+def wilson_lower(count: int, of: int) -> float:
+    """Return the lower end of Wilson's 95 % interval for a share; 0 where there is nothing to have a share of."""
+    if of == 0:
+        return 0.0
+    z, share = _CONFIDENCE_Z, count / of
+    centre = share + z * z / (2 * of)
+    spread = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return max(0.0, (centre - spread) / (1 + z * z / of))
+
+
+def give_way(context: Context, stopping: threading.Event) -> None:
+    """Let the images that have just come be scored first.
+
+    Raises
+    ------
+    InterruptedTrialError
+        If the worker is ``stopping``.
+    """
+    until = time.monotonic() + _LONGEST_YIELD_S
+    while _is_busy(context) and time.monotonic() < until and not stopping.is_set():
+        stopping.wait(_YIELD_S)
+    if stopping.is_set():
+        raise InterruptedTrialError("the worker is stopping")
+
+
+def _is_busy(context: Context) -> bool:
+    query = sa.select(instances.c.instance_id).where(instances.c.state.in_(("received", "queued"))).limit(1)
+    with reading(context.engine) as connection:
+        return connection.execute(query).first() is not None
+
+
+def as_facts(canary: Canary) -> Mapping[str, Any]:
+    """Return the trial as the log, the command and the console show it: numbers and digests, nothing of a patient."""
+    return asdict(canary)
