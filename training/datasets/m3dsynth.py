@@ -25,8 +25,9 @@ from training.datasets.record import DatasetError, Found, LeftOut, Opened, Recor
 from training.datasets.sample import Array
 
 GENERATORS = ("pix2pix", "cycle", "diffusion")
-# What its converter adds to signed values, as its repository has it, so that the lowest becomes 0.
-_OFFSETS = (512, 1024, 2000, 2048)
+# What lies between HU and the files, after its converter: 1024 where the scanner stored unsigned values or its lowest
+# was -1024, else the value that the scanner padded with.
+_OFFSETS = (1024, 2000, 2048, 3024)
 _PARTS = {"train": "train", "valid": "validation", "val": "validation", "validation": "validation", "test": "test"}
 _LAYOUT = "{real,pix2pix,cycle,diffusion}/scan/<img_id>/slide0000.tiff, and data/data.csv and data/sets.csv beside them"
 
@@ -171,16 +172,19 @@ def open_slice(record: Record) -> Opened:
 
 
 def offset_of(slices: Sequence[Array]) -> int:
-    """What was added to HU: the offset under which most pixels are air (-1020 to -980) or soft tissue (-120 to 100)."""
+    """What was added to HU: the offset under which there is most air (-1020 to -980) and soft tissue (-120 to 100).
+
+    The rarer of the two counts, since the air of one offset is the soft tissue of another.
+    """
     values = np.concatenate([each[each > 0].ravel() for each in slices]) if slices else np.empty(0, np.float32)
 
-    def share(offset: int) -> int:
+    def rarer(offset: int) -> int:
         hounsfield = values - offset
         air = (hounsfield > -1020) & (hounsfield < -980)
         tissue = (hounsfield > -120) & (hounsfield < 100)
-        return int(air.sum() + tissue.sum())
+        return min(int(air.sum()), int(tissue.sum()))
 
-    return max(_OFFSETS, key=share)
+    return max(_OFFSETS, key=rarer)
 
 
 def _values(path: Path) -> Array:

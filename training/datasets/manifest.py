@@ -13,9 +13,8 @@ from training.datasets.duplicates import deduplicated
 from training.datasets.files import UNREADABLE
 from training.datasets.images import pixel_sha256
 from training.datasets.near import perceptual_hash
-from training.datasets.record import DatasetError, LeftOut, Record
-from training.datasets.registry import CATALOGUE
-from training.datasets.sample import Array
+from training.datasets.record import DatasetError, LeftOut, Opened, Record
+from training.datasets.registry import CATALOGUE, opened
 from training.split import PARTS, part_of_patients
 
 _COLUMNS = tuple(each.name for each in dataclasses.fields(Record))
@@ -53,10 +52,12 @@ def build(
     pinned_to_test: Sequence[str] = (),
     options: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    open_record: Callable[[Record], Opened] = opened,
 ) -> Manifest:
     """Reads every image under ``root`` once: digests, duplicates, groups, and then the split by group, 60/20/20.
 
-    ``options`` are the reader's own; ``progress`` is told how many of how many images are read.
+    ``options`` are the reader's own; ``progress`` is told how many of how many images are read. ``open_record`` gets a
+    record's pixels; it is called again for the few that look alike.
 
     Raises: DatasetError where ``root`` isn't laid out as the reader needs.
     """
@@ -66,10 +67,10 @@ def build(
     for number, record in enumerate(sorted(found.records, key=lambda each: each.name)):
         progress(number, len(found.records))
         try:
-            records.append(examined(record))
+            records.append(examined(record, open_record(record)))
         except (PixelError, OSError) as error:
             left_out.append(LeftOut(path=record.path, reason=UNREADABLE, detail=str(error)))
-    once = deduplicated(records, _values)
+    once = deduplicated(records, lambda record: open_record(record).values)
     return Manifest(
         root=root,
         records=split(once.records, seed=seed, pinned_to_test=pinned_to_test),
@@ -78,19 +79,15 @@ def build(
     )
 
 
-def examined(record: Record) -> Record:
-    """The record with what its pixels tell: digest, perceptual hash, facts.
-
-    Raises: PixelError where they can't be read.
-    """
-    opened = CATALOGUE[record.reader].open(record)
+def examined(record: Record, image: Opened) -> Record:
+    """The record with what its pixels tell: digest, perceptual hash, facts."""
     return replace(
         record,
-        sha256=pixel_sha256(opened.values),
-        perceptual_hash=perceptual_hash(opened.values),
-        stored=opened.stored,
-        lossy=opened.lossy,
-        spacing_mm=opened.spacing_mm,
+        sha256=pixel_sha256(image.values),
+        perceptual_hash=perceptual_hash(image.values),
+        stored=image.stored,
+        lossy=image.lossy,
+        spacing_mm=image.spacing_mm,
     )
 
 
@@ -189,7 +186,3 @@ def _record(row: Mapping[str, str], root: Path) -> Record:
             "spacing_mm": tuple(spacing) if spacing else None,
         }
     )
-
-
-def _values(record: Record) -> Array:
-    return CATALOGUE[record.reader].open(record).values

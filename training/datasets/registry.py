@@ -30,9 +30,17 @@ CATALOGUE: Mapping[str, Reader] = {
 }
 
 
+def opened(record: Record) -> Opened:
+    """A record's pixels, read now.
+
+    Raises: PixelError where they can't be.
+    """
+    return CATALOGUE[record.reader].open(record)
+
+
 def load(record: Record) -> Sample:
     """The sample of a record: its pixels, read now.
 
     Raises: PixelError where they can't be read.
     """
-    return as_sample(record, CATALOGUE[record.reader].open(record))
+    return as_sample(record, opened(record))
