@@ -1,8 +1,8 @@
 """G2, reconstruction by an autoencoder: linear, fitted to the training patients' own patches.
 
 Source: reconstruction pairs for generated-image detection (aligned pairs, B-Free, Guillaro et al. 2025), with
-principal components of 16×16 patches in place of a deep encoder. The code keeps 10 to 60 of 256 components;
-patches overlap by half and are averaged, as a decoder's receptive fields do. In the mask or on the whole
+principal components of 16×16 patches in place of a deep encoder. The code keeps 20 to 64 of 256 components;
+patches overlap by half and are cross-faded (triangular weights), so that no grid of patches shows. In the mask or on the whole
 image.
 """
 
@@ -48,19 +48,23 @@ def reconstructed(image: Array, codec: Codec, kept: int) -> Array:
     decoded = ((patches - mean) @ basis.T @ basis + mean).reshape(*view.shape)
     total = np.zeros_like(padded)
     weight = np.zeros_like(padded)
+    ramp = np.minimum(np.arange(PATCH_PX), np.arange(PATCH_PX)[::-1]).astype(np.float32) + 0.5
+    fade = np.outer(ramp, ramp)
     for row in range(PATCH_PX // _STEP_PX):
         for column in range(PATCH_PX // _STEP_PX):
-            part = decoded[row::2, column::2]
+            part = decoded[row::2, column::2] * fade
             block = part.transpose(0, 2, 1, 3).reshape(part.shape[0] * PATCH_PX, part.shape[1] * PATCH_PX)
             top, left = row * _STEP_PX, column * _STEP_PX
             total[top : top + block.shape[0], left : left + block.shape[1]] += block
-            weight[top : top + block.shape[0], left : left + block.shape[1]] += 1
-    return (total / np.maximum(weight, 1))[PATCH_PX : PATCH_PX + height, PATCH_PX : PATCH_PX + width].astype(np.float32)
+            weight[top : top + block.shape[0], left : left + block.shape[1]] += np.tile(fade, part.shape[:2])
+    return (total / np.maximum(weight, 1e-3))[PATCH_PX : PATCH_PX + height, PATCH_PX : PATCH_PX + width].astype(
+        np.float32
+    )
 
 
 def apply(site: Site, rng: np.random.Generator, codec: Codec) -> Array:
     """Returns the image (H, W) float32, reconstructed where the mask is."""
-    patch = reconstructed(site.image, codec, int(rng.integers(10, 60)))
+    patch = reconstructed(site.image, codec, int(rng.integers(20, 65)))
     if rng.random() < 0.6:
         patch = patch + coloured_noise(patch.shape, site.sigma * rng.uniform(0.3, 1.0), rng, site.layer)
     return blend(site.image, patch, site.mask)

@@ -83,6 +83,21 @@ def anatomy(image: Array, *, hounsfield: bool) -> npt.NDArray[np.bool_]:
     return gaussian_filter(image, 4.0) > low + (high - low) / 8
 
 
+def alike(image: Array, centre: tuple[int, int], others: npt.NDArray[np.intp]) -> tuple[int, int]:
+    """Which of some places (N, 2) looks most like the centre: nobody pastes bone into a lung.
+
+    Compared are the mean and the spread (both in the image's units) of 25×25 px.
+    """
+
+    def looks(place: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        rows, columns = (slice(max(0, int(value) - 12), int(value) + 13) for value in place)
+        return np.array([image[rows, columns].mean(), image[rows, columns].std()])
+
+    own = looks(np.asarray(centre))
+    nearest = min(range(len(others)), key=lambda number: float(np.abs(looks(others[number]) - own).sum()))
+    return int(others[nearest][0]), int(others[nearest][1])
+
+
 def soft_mask(shape: tuple[int, int], centre: tuple[float, float], radius_px: float, rng: np.random.Generator) -> Array:
     """An irregular ellipse with a soft edge, of the area of a circle of ``radius_px`` or a little less.
 
