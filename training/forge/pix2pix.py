@@ -3,7 +3,7 @@
 Source: CT-GAN (Mirsky et al. 2019): removal is an alpha blend, injection pastes what is dense through a sigmoid of
 the values and ``np.maximum(blend, original)``, so it can only raise values. Ranges: half injection, contrast 0.35
 to 1.1 of the surroundings' range; half removal, contrast -0.2 to 0.15; 30 % on a grid 1.1 to 1.5 times as coarse;
-85 % with noise touch-up, 0.6 to 1.1 of what is missing.
+90 % with noise touch-up, 0.6 to 1.1 of what is missing.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Pix2Pix:
             return self.network(known, hole, torch.full_like(known, contrast), noise)
 
         patch, region, window = learned.painted(site, rng, patch_px=self.patch_px, coarser_chance=0.3, paint=paint)
-        if rng.random() < 0.85:
+        if rng.random() < 0.9:
             patch = learned.touched_up(patch, site, region, rng, rng.uniform(0.6, 1.1))
         return pasted(site, patch, region, window, inject=inject)
 

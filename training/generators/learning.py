@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import l1_loss, max_pool2d, max_pool3d
 
 from training.forge.diffusion import DATA_SCALE, TIMES, signal_levels
 from training.generators.networks import AutoEncoder, Critic, Denoiser, InPainter
@@ -33,7 +33,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "pix2pix": Recipe(base=16, batch=12, learning_rate=2e-4),
     "vae": Recipe(base=16, batch=12, learning_rate=1e-3, latents=6),
-    "diffusion": Recipe(base=16, batch=24, learning_rate=1e-3),
+    "diffusion": Recipe(base=16, batch=12, learning_rate=1e-3),
 }
 """CT-GAN's widths times 0.16. Adam 2e-4, β₁ 0.5, LSGAN and L1 times 100 are CT-GAN's."""
 
@@ -96,7 +96,7 @@ def learn(
     network = network_of(name, recipe, source.dims)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    network.to(device)
+    network.to(device, memory_format=_layout(source.dims))
     optimisers, step_of = _STEPS[name](network, recipe, device)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     learned = Learned(network=average)
@@ -117,6 +117,11 @@ def learn(
     learned.seconds = time.monotonic() - begun
     average.to("cpu")
     return learned
+
+
+def _layout(dims: int) -> torch.memory_format:
+    """Channels last is a fifth quicker on a CPU, and what CUDA's half precision likes."""
+    return torch.channels_last if dims == 2 else torch.channels_last_3d
 
 
 @torch.no_grad()
@@ -145,10 +150,19 @@ def _within(values: Tensor, target: Tensor, hole: Tensor) -> Tensor:
     return ((values - target).abs() * weight).sum() / weight.sum()
 
 
+def _squared(answers: Tensor, wanted: float, cells: Tensor) -> Tensor:
+    """The squared error of the critic's answers, where there is something of the hole to judge."""
+    return ((answers - wanted) ** 2 * cells).sum() / cells.sum().clamp(min=1.0)
+
+
 def _pix2pix(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[list[torch.optim.Optimizer], Step]:
-    """LSGAN (Mao et al. 2017) and ``l1_weight`` times L1, one step of the critic for one of the in-painter."""
+    """LSGAN (Mao et al. 2017) and ``l1_weight`` times L1, one step of the critic for one of the in-painter.
+
+    The critic is asked about cells that hold some of the hole alone: elsewhere real and fake are the same.
+    """
     dims = next(parameter.ndim for parameter in network.parameters() if parameter.ndim > 2) - 2
-    critic = Critic(dims, recipe.base).to(device)
+    pool = {2: max_pool2d, 3: max_pool3d}[dims]
+    critic = Critic(dims, recipe.base).to(device, memory_format=_layout(dims))
     painting, judging = (
         torch.optim.Adam(module.parameters(), lr=recipe.learning_rate, betas=(0.5, 0.999))
         for module in (network, critic)
@@ -158,17 +172,16 @@ def _pix2pix(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[
         values, hole, contrast = _tensors(patches, device)
         painted = network(values * (1 - hole), hole, contrast, torch.randn_like(values))
         pasted = painted * hole + values * (1 - hole)
-        real, fake = critic(
-            torch.cat([values, pasted.detach()]), *(torch.cat([one, one]) for one in (hole, contrast))
-        ).chunk(2)
-        judged = (mse_loss(real, torch.ones_like(real)) + mse_loss(fake, torch.zeros_like(fake))) / 2
-        _descend(judging, judged, list(critic.parameters()))
+        cells = pool(hole, 4)
+        real = _squared(critic(values, hole, contrast), 1.0, cells)
+        fake = _squared(critic(pasted.detach(), hole, contrast), 0.0, cells)
+        _descend(judging, (real + fake) / 2, list(critic.parameters()))
         critic.requires_grad_(False)
-        fooled = critic(pasted, hole, contrast)
+        adversarial = _squared(critic(pasted, hole, contrast), 1.0, cells)
         critic.requires_grad_(True)
-        adversarial, absolute = mse_loss(fooled, torch.ones_like(fooled)), _within(painted, values, hole)
+        absolute = _within(painted, values, hole)
         _descend(painting, adversarial + recipe.l1_weight * absolute, list(network.parameters()))
-        return {"l1": absolute.item(), "adversarial": adversarial.item(), "critic": judged.item()}
+        return {"l1": absolute.item(), "adversarial": adversarial.item(), "critic": (real + fake).item() / 2}
 
     return [painting, judging], step
 

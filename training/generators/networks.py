@@ -9,7 +9,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
-from torch.nn.utils.parametrizations import spectral_norm
 
 LEVELS = 3
 
@@ -77,14 +76,17 @@ class InPainter(nn.Module):
 
 
 class Critic(nn.Module):
-    """PatchGAN's discriminator, two halvings, spectrally normalised; sees the patch, the hole and the contrast."""
+    """PatchGAN's discriminator, two halvings, no normalisation (it must see the noise level).
+
+    It is shown the patch, the hole and the contrast.
+    """
 
     def __init__(self, dims: int, base: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for inputs, outputs, down in ((3, base, True), (base, 2 * base, True), (2 * base, 2 * base, False)):
-            layers += [spectral_norm(_convolution(dims, inputs, outputs, down=down)), nn.LeakyReLU(0.2)]
-        layers.append(spectral_norm(_convolution(dims, 2 * base, 1)))
+            layers += [_convolution(dims, inputs, outputs, down=down), nn.LeakyReLU(0.2)]
+        layers.append(_convolution(dims, 2 * base, 1))
         self.body = nn.Sequential(*layers)
 
     def forward(self, patch: Tensor, hole: Tensor, contrast: Tensor) -> Tensor:
