@@ -5,6 +5,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from training.commands import calibrate
 from training.configuration import Configuration, read_configuration
 
 
@@ -27,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--device", default="auto")
     for command in (export, evaluate, reference):
         command.add_argument("--bundle", type=Path, help="default: OUTPUT/bundle")
+    calibrate.add(commands)
     return parser
 
 
@@ -84,6 +86,8 @@ def _evaluate(configuration: Configuration, options: argparse.Namespace) -> None
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    if options.command == "calibrate":
+        return int(options.run(options))
     configuration = read_configuration(options.config)
     options.output = options.output or Path("runs") / configuration.name
     if options.command != "train":

@@ -65,20 +65,23 @@ class Side:
 
     ``alpha`` is the share of the class that may lie beyond ``threshold``. ``method`` "rank": the threshold is the
     conformal rank among ``scores``, sorted; "normal": the scores were too few, so a normal distribution's tail was
-    fitted to them, which promises less. ``count`` images (or series) of ``patients`` patients.
+    fitted to them, which promises less; "given": taken over from a card of format 1, which doesn't say what its
+    thresholds rest on. ``count`` images (or series) of ``patients`` patients.
     """
 
     __pydantic_config__ = _STRICT
     threshold: float
-    alpha: float
-    method: Literal["rank", "normal"]
-    count: int
-    patients: int
+    alpha: float | None
+    method: Literal["rank", "normal", "given"]
+    count: int = 0
+    patients: int = 0
     scores: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isfinite(self.threshold) or not 0 < self.alpha < 1:
-            raise ValueError("a threshold is finite, and its alpha lies between 0 and 1")
+        if not isfinite(self.threshold):
+            raise ValueError("a threshold is a finite logit")
+        if (self.alpha is None) != (self.method == "given") or not 0 < (self.alpha or 0.5) < 1:
+            raise ValueError("alpha lies between 0 and 1; only a threshold that was taken over has none")
         if self.scores and (len(self.scores) != self.count or list(self.scores) != sorted(self.scores)):
             raise ValueError("the scores are sorted, and as many as count says")
         if self.method == "rank" and not self.scores:
@@ -98,7 +101,7 @@ class Reading:
             ("real", self.real, conformal.highest_real),
             ("fake", self.fake, conformal.lowest_fake),
         ):
-            if side.method == "rank" and find(side.scores, side.alpha) != side.threshold:
+            if side.method == "rank" and side.alpha and find(side.scores, side.alpha) != side.threshold:
                 raise ValueError(f"{name}: the threshold isn't the one that follows from its scores and alpha")
 
 

@@ -104,7 +104,10 @@ def _score(
     classifier = models.classifier(choice.model)
     try:
         scored: list[FrameScore] = []
-        for frame in decoder.open(image.path)[1]:
+        info, frames = decoder.open(image.path)
+        if info.lossy:
+            unscored = replace(unscored, attributes=replace(image.attributes, lossy=True))
+        for frame in frames:
             scored.extend(classifier.score_frames([frame]))
             if options.heatmap:
                 write_heatmap(options.heatmap, image.path, frame, scored[-1])

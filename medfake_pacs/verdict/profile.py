@@ -51,6 +51,11 @@ class Profile:
         several = self.limits.get((lossy, True)) if windows > 1 else None
         return several or self.limits.get((lossy, False))
 
+    def label_of(self, logit: float, *, lossy: bool = False, windows: int = 1) -> VerdictLabel:
+        """Return what a pooled logit amounts to for such an image."""
+        limits = self.limits_of(lossy=lossy, windows=windows)
+        return limits.label(logit) if limits else VerdictLabel.INDETERMINATE
+
     def probability(self, logit: float) -> float:
         """Return the calibrated probability of fake for a pooled logit."""
         if math.isinf(logit):

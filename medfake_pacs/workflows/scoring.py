@@ -158,11 +158,14 @@ def record(context: Context, outcomes: Sequence[Outcome]) -> None:
 
 def _finish_instance(connection: sa.Connection, outcome: Outcome) -> bool:
     work = outcome.work
+    # JPEG 2000 can be either; where the header doesn't say, the decoder takes it for lossy.
+    lossy = work.attributes.lossy or bool(outcome.info and outcome.info.lossy)
     result = connection.execute(
         sa.update(instances)
         .where(instances.c.instance_id == work.instance_id, instances.c.state == "queued")
         .values(
             state="done",
+            lossy=lossy,
             pixel_sha256=outcome.pixel_sha256 or None,
             route=work.routing.name,
             model_sha256=outcome.model_sha256,
