@@ -204,9 +204,12 @@ def _labels(context: Context, bundle: "Bundle", works: Sequence[Work], *, is_new
             continue
         if is_new:
             _check_finite(outcome.score)
+        attributes = outcome.work.attributes
+        if outcome.info and outcome.info.lossy:
+            attributes = replace(attributes, lossy=True)
         image = AssessedImage(
             instance_id=outcome.work.instance_id,
-            attributes=outcome.work.attributes,
+            attributes=attributes,
             pixel_sha256=outcome.pixel_sha256,
             score=outcome.score,
         )

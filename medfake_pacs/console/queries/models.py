@@ -10,6 +10,7 @@ from medfake_pacs.classifier.installed import InstalledBundle, installed_bundles
 from medfake_pacs.config import Settings
 from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.console.queries.facts import Fact
+from medfake_pacs.console.queries.model_updates import in_force_since
 from medfake_pacs.console.services import services_of
 
 
@@ -45,6 +46,9 @@ class ModelState(Fact):
     thresholds: Annotated[
         tuple[str, ...], Field(description="the thresholds in words, for each kind of image that has its own")
     ] = ()
+    in_force: Annotated[
+        str, Field(description="since when and why, and what was before; empty for one that came with the node")
+    ] = ""
     routes: Annotated[tuple[str, ...], Field(description="the routes that use it")] = ()
     figures: tuple[Figure, ...] = ()
     readme: Annotated[str, Field(description="Markdown")] = ""
@@ -62,7 +66,8 @@ class Shelf:
         with self._lock:
             found = installed_bundles(bundle_directories(settings), self._known)
             self._known = {item.folder: item for item in found}
-        return [_model(item, settings) for item in found]
+        since = in_force_since(settings)
+        return [_model(item, settings, since.get(item.folder, "")) for item in found]
 
 
 def shelf_of(request: Request) -> Shelf:
@@ -79,9 +84,9 @@ def models_of(request: Request) -> list[ModelState]:
     return shelf_of(request).models(services_of(request).settings)
 
 
-def _model(item: InstalledBundle, settings: Settings) -> ModelState:
+def _model(item: InstalledBundle, settings: Settings, in_force: str) -> ModelState:
     if item.bundle is None:
-        return ModelState(folder=item.folder, error=item.error, readme=item.readme)
+        return ModelState(folder=item.folder, error=item.error, readme=item.readme, in_force=in_force)
     card = item.bundle.card
     real_below, fake_above = card.shown_thresholds()[False, False]
     return ModelState(
@@ -96,6 +101,7 @@ def _model(item: InstalledBundle, settings: Settings) -> ModelState:
         real_below=real_below,
         fake_above=fake_above,
         thresholds=tuple(threshold_lines(card)),
+        in_force=in_force,
         routes=tuple(route.name for route in settings.routes if route.model == card.name),
         figures=tuple(_figure(figure) for figure in card.figures),
         readme=item.readme,

@@ -12,6 +12,7 @@ from medfake_pacs.config import DestinationSettings, RouteSettings, Settings
 from medfake_pacs.config.notes import notes
 from medfake_pacs.console.queries import node_parts
 from medfake_pacs.console.queries.facts import Count, Fact, count
+from medfake_pacs.console.queries.model_updates import ModelUpdate, model_updates
 from medfake_pacs.console.queries.models import ModelState
 from medfake_pacs.console.queries.node_parts import DestinationState, Observed, Part
 from medfake_pacs.console.queries.processes import (
@@ -65,6 +66,7 @@ class NodeState(Fact):
     storage: Storage
     log: LogHead
     models: tuple[ModelState, ...]
+    model_updates: Annotated[tuple[ModelUpdate, ...], Field(description="new bundles that aren't in force")]
     routes: tuple[RouteState, ...]
     notes: Annotated[tuple[str, ...], Field(description="what the configuration allows but probably doesn't mean")]
 
@@ -97,6 +99,7 @@ def node_state(connection: sa.Connection, settings: Settings, models: Sequence[M
         storage=observed.storage,
         log=observed.log,
         models=observed.models,
+        model_updates=tuple(model_updates(settings)),
         routes=tuple(_route(item) for item in settings.routes),
         notes=tuple(notes(settings)),
     )
