@@ -11,6 +11,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from medfake_pacs.classifier.card import Card, Network, parse_card
+from medfake_pacs.classifier.domains import tensor_names
 from medfake_pacs.errors import BundleError
 
 CARD_NAME = "card.json"
@@ -70,8 +71,8 @@ def load_bundle(directory: Path | str) -> Bundle:
         model_sha256=model_digest(card),
         calibration_sha256=calibration_digest(card),
     )
-    if not bundle.tensors(DOMAIN_PREFIX):
-        raise BundleError(f"{weights_path} has no {DOMAIN_PREFIX}* tensors")
+    if missing := tensor_names(card.domain) - set(bundle.tensors(DOMAIN_PREFIX)):
+        raise BundleError(f"{weights_path} has no tensors {', '.join(sorted(missing))}")
     return bundle
 
 

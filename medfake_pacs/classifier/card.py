@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Calibration, Strata, Thresholds
+from medfake_pacs.classifier.domains import Domain
 from medfake_pacs.errors import BundleError
 
 FORMATS = (1, 2)
@@ -43,27 +44,6 @@ class Pooling:
     __pydantic_config__ = _STRICT
     top_k_positions: int
     contiguous_k: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
-    """What a frame must look like to be scored at all.
-
-    Sides in pixels. ``noise``: bounds of the median absolute 3×3 residual over the 1st to 99th percentile range.
-    ``thumbnail_range``: modality units that map to 0..1, or None for the frame's own percentiles.
-    ``max_distance`` and ``max_residual`` bound the distance of thumbnail and histogram from the training images'
-    (within and off their principal components, which are in the weights file).
-    """
-
-    __pydantic_config__ = _STRICT
-    min_side_px: int
-    max_side_px: int
-    min_range: float
-    noise: tuple[float, float]
-    thumbnail_px: int
-    thumbnail_range: tuple[float, float] | None
-    max_distance: float
-    max_residual: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
