@@ -5,6 +5,7 @@ Uploaded images and reports aren't among what was received. Everything counts as
 synthetic and what a person found to be fake: of such a study nobody said which images are.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +83,11 @@ def _place(root: Path) -> tuple[sa.Engine, Path]:
             f"{root}: no {database.name}{found}. Name the node's state_dir, or its configuration file where the tables "
             "are in PostgreSQL"
         )
-    url = sa.URL.create("sqlite", database=f"file:{database.resolve()}", query={"mode": "ro", "uri": "true"})
+    query = {"mode": "ro", "uri": "true"}
+    if not os.access(database.parent, os.W_OK) and not database.with_name(f"{database.name}-wal").exists():
+        # Nothing writes to it, and SQLite could not put its index of the log beside it.
+        query["immutable"] = "1"
+    url = sa.URL.create("sqlite", database=f"file:{database.resolve()}", query=query)
     return sa.create_engine(url, hide_parameters=True), spool_dir
 
 

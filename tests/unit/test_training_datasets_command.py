@@ -1,0 +1,72 @@
+"""``datasets describe`` and ``datasets manifest``, as they are called."""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.datasets_support import pattern, write_raster
+from training.commands import datasets
+
+
+def call(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    datasets.add(parser.add_subparsers(required=True))
+    options = parser.parse_args(["datasets", *map(str, arguments)])
+    return int(options.run(options))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    for patient in range(10):
+        write_raster(pattern(patient), tmp_path / "real" / f"p{patient}" / "1.png")
+        write_raster(pattern(100 + patient), tmp_path / "fake" / f"p{patient}" / "1.jpg")
+    (tmp_path / "real" / "p1" / "torn.png").write_bytes(b"\x89PNG")
+    return tmp_path
+
+
+def test_both_tables_are_printed_with_what_was_left_out(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("describe", "--reader", "folder", "--root", site) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "folder real 10 10 - 64x64 8 PNG 0" in printed
+    assert "folder fake (unknown) 10 10 - 64x64 8 JPEG 10" in printed
+    assert "train 6 6 6 12" in printed
+    assert "validation 2 2 2 4" in printed
+    assert "test 2 2 2 4" in printed
+    assert "left out: 1 images: can't be read" in printed
+    assert "torn.png" in printed
+
+
+def test_the_tables_are_there_for_a_program_too(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("describe", "--reader", "folder", "--root", site, "--json") == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert {row["label"]: row["images"] for row in tables["table_1"]} == {"real": 10, "fake": 10}
+    assert [(row["part"], row["real"], row["fake"]) for row in tables["table_2"]] == [
+        ("train", 6, 6),
+        ("validation", 2, 2),
+        ("test", 2, 2),
+    ]
+    assert tables["left_out"] == {"can't be read": 1}
+
+
+def test_a_manifest_is_written_and_described(site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "manifest.csv"
+    assert call("manifest", "--reader", "folder", "--root", site, "--output", file) == 0
+    with file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 20
+    assert {row["split"] for row in rows} == {"train", "validation", "test"}
+    assert all(len(row["sha256"]) == 64 and not Path(row["path"]).is_absolute() for row in rows)
+    assert "torn.png" in (tmp_path / "manifest.left-out.csv").read_text()
+    capsys.readouterr()
+    assert call("describe", "--reader", "folder", "--root", site, "--manifest", file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["table_1"][0]["images"] == 10
+
+
+def test_a_wrong_folder_is_answered_with_what_was_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("describe", "--reader", "lidc-idri", "--root", tmp_path) == 2
+    assert "expected LIDC-IDRI" in capsys.readouterr().err
+    assert call("describe", "--reader", "folder", "--root", tmp_path / "absent") == 2
+    assert "no folder" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""A site's own images: real/ and fake/ folders, and what its node received."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+import sqlalchemy as sa
+
+from medfake_pacs.database import open_engine, transaction, upgrade
+from medfake_pacs.database.console_tables import reviews, users
+from medfake_pacs.database.intake import record_instance
+from medfake_pacs.database.tables import studies, verdicts
+from medfake_pacs.entities import Peer, ReceivedInstance
+from medfake_pacs.spool import Spool
+from tests.unit.datasets_support import hounsfield, pattern, write_raster, write_slice
+from training.datasets import READERS, DatasetError, build, load
+from training.datasets.folder import find as find_folder
+from training.datasets.spool import find as find_spool
+
+PEER = Peer(association_id="", calling_ae_title="CT1", called_ae_title="MEDFAKE", host="127.0.0.1")
+
+
+def test_the_patient_is_the_header_else_the_folder_else_the_image(tmp_path: Path) -> None:
+    write_slice(hounsfield(1), tmp_path / "real" / "a" / "1.dcm", patient="MRN-77")
+    write_slice(hounsfield(2), tmp_path / "real" / "b" / "no-suffix", patient="MRN-77")
+    write_raster(pattern(3), tmp_path / "real" / "c" / "left.png")
+    write_raster(pattern(4), tmp_path / "real" / "c" / "right.jpg")
+    write_raster(pattern(5), tmp_path / "real" / "alone.png")
+    write_raster(pattern(6), tmp_path / "Fake" / "alone.png")
+    write_raster(pattern(7), tmp_path / "Fake" / "c" / "left.png")
+    records = {each.name: each for each in find_folder(tmp_path).records}
+    patient = {name: each.patient for name, each in records.items()}
+    assert patient["real/a/1.dcm"] == patient["real/b/no-suffix"]
+    assert "MRN-77" not in patient["real/a/1.dcm"], "a manifest doesn't show whose image it is"
+    assert patient["real/c/left.png"] == patient["real/c/right.jpg"] == patient["Fake/c/left.png"]
+    assert len(set(patient.values())) == 4
+    assert {name for name, each in records.items() if each.label == "fake"} == {"Fake/alone.png", "Fake/c/left.png"}
+
+
+def test_a_picture_beside_one_patients_dicom_files_is_that_patients(tmp_path: Path) -> None:
+    write_slice(hounsfield(1), tmp_path / "real" / "a" / "1.dcm", patient="MRN-77")
+    write_raster(pattern(2), tmp_path / "fake" / "a" / "1.png")
+    assert len({each.patient for each in find_folder(tmp_path).records}) == 1
+
+
+def test_a_word_that_de_identification_left_behind_is_no_patient(tmp_path: Path) -> None:
+    for number in (1, 2):
+        path = tmp_path / "real" / f"{number}.dcm"
+        write_slice(hounsfield(number), path, patient="ANONYMOUS", series=f"1.2.{number}")
+    assert len({each.patient for each in find_folder(tmp_path).records}) == 2
+
+
+def test_every_frame_of_a_file_is_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "real" / "loop.dcm"
+    write_slice(hounsfield(1), path)
+    image = pydicom.dcmread(path)
+    image.NumberOfFrames = 2
+    image.PixelData += hounsfield(2).astype("<i2").tobytes()
+    image.save_as(path)
+    samples = [load(each) for each in find_folder(tmp_path).records]
+    assert [each.name for each in samples] == ["real/loop.dcm#1", "real/loop.dcm#2"]
+    assert (samples[1].image == hounsfield(2)).all()
+
+
+def test_a_folder_without_real_and_fake_is_refused(tmp_path: Path) -> None:
+    write_raster(pattern(1), tmp_path / "genuine" / "1.png")
+    with pytest.raises(DatasetError, match=r"expected real/ and fake/.*found genuine/"):
+        find_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        find_folder(tmp_path / "absent")
+
+
+class Node:
+    """The state of a node that received some images."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.engine = open_engine(f"sqlite:///{state_dir / 'medfake.db'}")
+        upgrade(self.engine)
+        self._spool = Spool(state_dir / "spool", 0)
+
+    def close(self) -> None:
+        self._spool.close()
+        self.engine.dispose()
+
+    def receive(self, number: int, **attributes: str) -> str:
+        """Keeps one image of a study of its own; returns the study."""
+        path = self.state_dir / "incoming.dcm"
+        write_slice(hounsfield(number), path, patient=f"MRN-{number}", series=f"1.2.{number}", **attributes)
+        image = pydicom.dcmread(path, stop_before_pixels=True)
+        received = ReceivedInstance(
+            sop_class_uid=str(image.SOPClassUID),
+            sop_instance_uid=str(image.SOPInstanceUID),
+            transfer_syntax_uid=str(image.file_meta.TransferSyntaxUID),
+            path=path,
+            peer=PEER,
+            received_at=time.time(),
+        )
+        with transaction(self.engine) as connection:
+            record_instance(connection, self._spool.keep(received))
+        return str(image.StudyInstanceUID)
+
+    def judge(self, study: str, verdict: str, opinion: str = "") -> None:
+        """Gives a study a verdict, and what a radiologist thinks of it."""
+        row = {"study_instance_uid": study, "revision": 1, "created_at": 1.0}
+        judged = {"scope": "study", "scope_uid": study, "verdict": verdict, "images_total": 1, "images_scored": 1}
+        with transaction(self.engine) as connection:
+            connection.execute(sa.insert(verdicts).values(**row, **judged))
+            connection.execute(sa.update(studies).where(studies.c.study_instance_uid == study).values(verdict=verdict))
+            if not opinion:
+                return
+            connection.execute(sa.insert(users).prefix_with("OR IGNORE").values(user_id=1, user_name="r", created_at=1))
+            connection.execute(
+                sa.insert(reviews).values(**row, user_id=1, user_name="r", display_name="R", opinion=opinion)
+            )
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path)
+    yield made
+    made.close()
+
+
+def test_what_a_node_received_is_real_unless_it_or_a_person_says_otherwise(node: Node) -> None:
+    opinions = {
+        1: ("real", ""),
+        2: ("fake", "disagree"),
+        3: ("fake", "agree"),
+        4: ("real", "disagree"),
+        5: ("fake", ""),
+    }
+    for number, (verdict, opinion) in opinions.items():
+        node.judge(node.receive(number), verdict, opinion)
+    node.receive(6, SyntheticData="YES")
+    node.receive(7, Modality="SR")
+    found = find_spool(node.state_dir)
+    assert sorted(each.series for each in found.records) == ["1.2.1", "1.2.2", "1.2.5"]
+    assert {each.label for each in found.records} == {"real"}
+    assert {each.source for each in found.records} == {"spool-ct"}
+    assert len(found.left_out) == 4
+    assert found.notes == ("1 studies that the node calls fake and nobody reviewed count as real",)
+    assert "MRN" not in repr(found)
+
+
+def test_the_spool_and_its_database_are_not_changed(node: Node) -> None:
+    study = node.receive(1)
+    node.judge(study, "real")
+    before = {path: path.read_bytes() for path in node.state_dir.rglob("*") if path.is_file()}
+    manifest = build("spool", node.state_dir)
+    assert len(manifest.records) == 1
+    after = {path: path.read_bytes() for path in node.state_dir.rglob("*") if path.is_file()}
+    # The index of the log that is shared with the node's processes is no content.
+    assert {path for path in before if before[path] != after.get(path)} <= {node.state_dir / "medfake.db-shm"}
+    assert set(after) == set(before)
+
+
+def test_the_spool_of_a_stopped_node_is_read(node: Node) -> None:
+    node.receive(1)
+    node.engine.dispose()
+    assert not (node.state_dir / "medfake.db-wal").exists()
+    assert len(find_spool(node.state_dir).records) == 1
+
+
+def test_pixels_of_the_spool_are_read_and_what_is_gone_is_reported(node: Node) -> None:
+    for number in (1, 2):
+        node.receive(number)
+    gone = find_spool(node.state_dir).records[0].path
+    gone.unlink()
+    samples = READERS["spool"](node.state_dir)
+    assert len(samples) == 1
+    assert (samples[0].image == hounsfield(2)).all()
+    assert [(each.path, each.reason) for each in find_spool(node.state_dir).left_out] == [
+        (gone, "recorded by the node but not in its spool")
+    ]
+
+
+def test_a_nodes_configuration_names_its_state(node: Node) -> None:
+    node.receive(1)
+    configuration = node.state_dir / "medfake.toml"
+    configuration.write_text(f'[node]\nstate_dir = "{node.state_dir}"\n')
+    assert len(find_spool(configuration).records) == 1
+
+
+def test_a_folder_that_is_no_nodes_state_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir()
+    with pytest.raises(DatasetError, match=r"no medfake\.db; found objects/.*state_dir"):
+        find_spool(tmp_path)
