@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from training.configuration import Configuration, read_configuration
 from training.datasets import Sample
+from training.forge.learned import Contrasts
 from training.forge.pix2pix import Pix2Pix
 from training.forge.site import Array, Site, noise_sigma, soft_mask
 from training.forge.vae import Vae
@@ -24,6 +25,7 @@ from training.generators.store import FILE, patient_digest
 from training.split import by_patient, patients
 
 CONFIG = Path(__file__).resolve().parents[2] / "training" / "configs" / "lung-ct.toml"
+CONTRASTS = Contrasts(inject=(0.35, 1.1), remove=(-0.2, 0.15))
 FAMILIES = ("pix2pix", "vae", "vae-whole", "diffusion")
 
 
@@ -125,7 +127,7 @@ def test_an_injection_can_only_raise_values_and_a_removal_does_both() -> None:
         calls.append(float(contrast.max()))
         return contrast + 0.3 * noise
 
-    apply, site = Pix2Pix(network=network, patch_px=48), make_site(5)
+    apply, site = Pix2Pix(network=network, patch_px=48, contrasts=CONTRASTS), make_site(5)
     lowered, raised = {True: 0, False: 0}, {True: 0, False: 0}
     for seed in range(30):
         fake = apply(site, np.random.default_rng(seed))
@@ -144,7 +146,7 @@ def test_the_hole_is_never_shown_to_the_in_painter() -> None:
         return known
 
     for seed in range(6):
-        Pix2Pix(network=network, patch_px=48)(make_site(seed), np.random.default_rng(seed))
+        Pix2Pix(network=network, patch_px=48, contrasts=CONTRASTS)(make_site(seed), np.random.default_rng(seed))
     assert seen == [0.0] * 6
 
 

@@ -2,7 +2,7 @@
 
 Source: diffusion in-painting as in M3Dsynth (Zingarini et al. 2024): the masked patch is an extra channel; DDPM (Ho
 et al. 2020) with a linear schedule, sampled by DDIM (Song et al. 2021). Ranges: 20 to 50 steps, η 0 to 0.5; half
-injection, contrast 0.35 to 1.1 of the surroundings' range; half removal, -0.2 to 0.15; no noise touch-up.
+injection, half removal, contrasts as pix2pix; no noise touch-up.
 """
 
 from collections.abc import Callable
@@ -31,10 +31,11 @@ class Diffusion:
 
     network: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
     patch_px: int
+    contrasts: learned.Contrasts
 
     def __call__(self, site: Site, rng: np.random.Generator) -> Array:
         """Returns the edited image (H, W) float32."""
-        contrast = float(rng.uniform(0.35, 1.1) if rng.random() < 0.5 else rng.uniform(-0.2, 0.15))
+        _, contrast = self.contrasts.draw(rng)
         steps, eta = int(rng.integers(20, 51)), float(rng.uniform(0, 0.5))
         generator = learned.generator_of(rng)
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_dilation
+from scipy.fft import irfft2, rfft2
+from scipy.ndimage import binary_dilation, uniform_filter
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from training.forge.site import Array, Site, coloured_noise, highpass
+from training.forge.site import Array, Site, highpass
 
 CLIP = 2.0
 """Normalised values stay within ±CLIP; about ±0.5 is the range of a patch."""
@@ -47,6 +48,19 @@ class Window:
     def restored(self, values: Array) -> Array:
         """The network's units to modality units."""
         return (np.clip(values, -CLIP, CLIP) * self.scale + self.middle).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrasts:
+    """How much denser than its rim the middle of a hole is asked to be, in normalised units (low, high)."""
+
+    inject: tuple[float, float]
+    remove: tuple[float, float]
+
+    def draw(self, rng: np.random.Generator) -> tuple[bool, float]:
+        """Whether to inject (one in two), and the contrast."""
+        inject = rng.random() < 0.5
+        return inject, float(rng.uniform(*(self.inject if inject else self.remove)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,25 +128,42 @@ def hole_of(mask: Array, rng: np.random.Generator) -> Array:
 def touched_up(patch: Array, site: Site, region: Region, rng: np.random.Generator, share: float) -> Array:
     """The patch with the noise that it lacks against its surroundings, times ``share``.
 
-    Half of the time the noise is cloned from another part of the image, as CT-GAN's touch-up does.
+    Half of the time the noise is cloned from another part of the image, as CT-GAN's touch-up does (which flattens
+    structures in it; here they are clipped); else it has the spectrum of the image's own residual and random phases.
     """
-    original, inside = site.image[region.area], site.mask[region.area] > 0.3
-    if not inside.any() or inside.all():
-        wanted = site.sigma
-        inside = np.ones(patch.shape, bool)
-    else:
-        wanted = _level(highpass(original)[~inside])
+    residual, inside = highpass(site.image[region.area]), site.mask[region.area] > 0.3
+    wanted = _level(residual[~inside])
     missing = np.sqrt(max(wanted**2 - _level(highpass(patch)[inside]) ** 2, 0.0))
     if rng.random() < 0.5:
         noise = highpass(site.donor[region.area])
-        noise = np.clip(noise, -4 * wanted, 4 * wanted)
+        bound = 2.5 * _level(noise)
+        noise = np.clip(noise, -bound, bound)
     else:
-        noise = coloured_noise(patch.shape, 1.0, rng)
+        noise = _of_same_spectrum(residual, rng)
     return (patch + noise * (missing * share / max(_level(highpass(noise)), 1e-3))).astype(np.float32)
 
 
+def touched_up_whole(patch: Array, image: Array, rng: np.random.Generator, share: float) -> Array:
+    """As ``touched_up`` for a whole image: noise of the residual's spectrum, and as strong as it is, place by place."""
+    residual = highpass(image)
+    wanted, has = _level(residual), _level(highpass(patch))
+    bound = 3 * max(wanted, 1e-3)
+    noise = _of_same_spectrum(residual, rng)
+    noise *= uniform_filter(np.minimum(np.abs(residual), bound), 15, mode="reflect") / bound
+    missing = np.sqrt(max(wanted**2 - has**2, 0.0))
+    return (patch + noise * (missing * share / max(_level(highpass(noise)), 1e-3))).astype(np.float32)
+
+
+def _of_same_spectrum(residual: Array, rng: np.random.Generator) -> Array:
+    """Noise (H, W) with the residual's amplitudes, structures clipped, and the phases of white noise."""
+    bound = 2.5 * max(_level(residual), 1e-3)
+    amplitudes = np.abs(rfft2(np.clip(residual, -bound, bound)))
+    white = rfft2(rng.standard_normal(residual.shape, dtype=np.float32))
+    return irfft2(white / np.maximum(np.abs(white), 1e-6) * amplitudes, s=residual.shape).astype(np.float32)
+
+
 def _level(residual: Array) -> float:
-    return float(1.4826 * np.median(np.abs(residual)))
+    return float(1.4826 * np.median(np.abs(residual))) if residual.size else 0.0
 
 
 def painted(

@@ -1,9 +1,9 @@
 """G1: the place is cut out and repainted by an adversarial in-painter (CT-GAN-like); dense matter put in or taken out.
 
 Source: CT-GAN (Mirsky et al. 2019): removal is an alpha blend, injection pastes what is dense through a sigmoid of
-the values and ``np.maximum(blend, original)``, so it can only raise values. Ranges: half injection, contrast 0.35
-to 1.1 of the surroundings' range; half removal, contrast -0.2 to 0.15; 30 % on a grid 1.1 to 1.5 times as coarse;
-90 % with noise touch-up, 0.6 to 1.1 of what is missing.
+the values and ``np.maximum(blend, original)``, so it can only raise values. Ranges: half injection, contrast in the
+upper fifth of the training patches'; half removal, contrast about their median; 30 % on a grid 1.1 to 1.5 times as
+coarse; 90 % with noise touch-up, 0.6 to 1.1 of what is missing.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ class Pix2Pix:
 
     network: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     patch_px: int
+    contrasts: learned.Contrasts
 
     def __call__(self, site: Site, rng: np.random.Generator) -> Array:
         """Returns the edited image (H, W) float32."""
-        inject = rng.random() < 0.5
-        contrast = float(rng.uniform(0.35, 1.1) if inject else rng.uniform(-0.2, 0.15))
+        inject, contrast = self.contrasts.draw(rng)
         generator = learned.generator_of(rng)
 
         def paint(known: Tensor, hole: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """G2: through a convolutional variational autoencoder, in the mask or the whole image.
 
 Source: reconstruction as aligned fakes (B-Free, Guillaro et al. 2025; DDA 2025), as the autoencoder of latent
-diffusion leaves it. Ranges: latent noise 0 to 1 of its deviation; 60 % with noise touch-up, 0.3 to 1 of what is
-missing; local normalisation by the patch about the mask, whole images by their own range.
+diffusion leaves it. Ranges: latent noise 0 to 1 of its deviation; 75 % with noise touch-up, 0.4 to 1.1 of
+what is missing; local normalisation by the patch about the mask, whole images by their own range.
 """
 
 from collections.abc import Callable
@@ -36,10 +36,11 @@ class Vae:
         thinned = original[::4, ::4] if self.whole else original
         window = learned.Window.of(thinned, site.sigma)
         patch = self._through(original, window, rng)
-        if rng.random() < 0.6:
-            patch = learned.touched_up(patch, site, region, rng, rng.uniform(0.3, 1.0))
+        noisy, share = rng.random() < 0.75, rng.uniform(0.4, 1.1)
         if self.whole:
-            return patch
+            return learned.touched_up_whole(patch, original, rng, share) if noisy else patch
+        if noisy:
+            patch = learned.touched_up(patch, site, region, rng, share)
         result = site.image.copy()
         result[region.area] = blend(original, patch, site.mask[region.area])
         return result

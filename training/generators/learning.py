@@ -32,7 +32,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "pix2pix": Recipe(base=16, batch=12, learning_rate=2e-4),
-    "vae": Recipe(base=16, batch=12, learning_rate=1e-3, latents=6),
+    "vae": Recipe(base=16, batch=12, learning_rate=1e-3, latents=10),
     "diffusion": Recipe(base=16, batch=12, learning_rate=1e-3),
 }
 """CT-GAN's widths times 0.16. Adam 2e-4, β₁ 0.5, LSGAN and L1 times 100 are CT-GAN's."""

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from training.configuration import Configuration
 from training.datasets import Sample
-from training.generators.learning import RECIPES, Budget, learn
+from training.generators.learning import RECIPES, Budget, Recipe, learn
 from training.generators.patches import PatchSource
 from training.generators.store import (
     FILE,
@@ -55,15 +56,17 @@ def produce(
         patch_px=PATCH_PX,
         hounsfield=configuration.sampling.hounsfield,
     )
+    about["contrasts"] = source.contrasts(np.random.default_rng(configuration.seed))
     output.mkdir(parents=True, exist_ok=True)
     total = sum(SHARES[name] for name in names)
     for name in names:
         start = read_network(output, name, about) if further and name in about["generators"] else None
         before = about["generators"].get(name, {}) if start is not None else {}
+        recipe = Recipe(**before["recipe"]) if before else RECIPES[name]
         learned = learn(
             name,
             source,
-            RECIPES[name],
+            recipe,
             Budget(seconds=budget.seconds * SHARES[name] / total, steps=budget.steps),
             seed=configuration.seed + before.get("steps", 0),
             device=device,
@@ -76,7 +79,7 @@ def produce(
             *({**entry, "step": entry["step"] + before.get("steps", 0)} for entry in learned.losses),
         ]
         learned.steps += before.get("steps", 0)
-        keep(output, name, learned, RECIPES[name], about)
+        keep(output, name, learned, recipe, about)
     return about
 
 
