@@ -61,7 +61,7 @@ class PatchSource:
         return Patches(values=np.stack(values)[:, None], hole=np.stack(holes)[:, None], contrast=np.float32(contrasts))
 
     def contrasts(self, rng: np.random.Generator, count: int = 600) -> dict[str, tuple[float, float]]:
-        """What to ask an in-painter for, by percentiles of what there is: "inject" 80th to 99th, "remove" 25th to 60th."""
+        """What to ask an in-painter for: "inject" the 80th to 99th percentile of patches, "remove" the 25th to 60th."""
         drawn = [self._one(rng, wide=False)[2] for _ in range(count)]
         low, middle, high, highest = (round(float(value), 4) for value in np.percentile(drawn, [25, 60, 80, 99]))
         return {"inject": (high, highest), "remove": (low, middle)}
