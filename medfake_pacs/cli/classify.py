@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from medfake_pacs import prevalence
 from medfake_pacs.cli import files
 from medfake_pacs.cli.heatmap import write_heatmap
 from medfake_pacs.config import Settings, find_configuration, load_settings
@@ -69,7 +70,7 @@ def _assess(
     members: Sequence[FileImage],
 ) -> SeriesVerdict:
     choice = _model_for(options, settings, models, members[0])
-    profile = profile_of(models.bundle(choice.model)) if choice.model else None
+    profile = profile_of(models.bundle(choice.model), settings.models.prevalence) if choice.model else None
     shown = members if options.json or not sys.stderr.isatty() else _progress(members)
     assessed = [_score(options, models, decoder, choice, index, image) for index, image in enumerate(shown)]
     return assess_series(assessed, profile, route="")
@@ -118,15 +119,18 @@ def _score(
 
 
 def _as_json(members: Sequence[FileImage], verdict: SeriesVerdict) -> dict[str, object]:
-    first = members[0]
+    first, at = members[0], prevalence.of_series(verdict)
     name = {"path": str(first.path)} if first.loose else {"series_instance_uid": verdict.series_instance_uid}
     return {
         **name,
         "modality": verdict.modality,
         "model": verdict.model.name if verdict.model else "",
         "model_sha256": verdict.model.sha256 if verdict.model else "",
+        "calibration_sha256": verdict.model.parameters["calibration_sha256"] if verdict.model else "",
         "verdict": str(verdict.label),
         "probability_fake": verdict.probability,
+        "prevalence": at.prevalence if at else None,
+        "probability_at_prevalence": at.probability if at else None,
         "images_scored": verdict.images_scored,
         "images_total": verdict.images_total,
         "images": [_image_as_json(members[finding.instance_id], finding) for finding in verdict.findings],

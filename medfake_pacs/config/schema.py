@@ -112,8 +112,12 @@ class ScoringSettings(Section):
 
 
 class ModelsSettings(Section):
-    """How a new bundle takes the place of the one in force; shares are from 0 to 1."""
+    """How a new bundle takes the place of the one in force, and how common fakes are; shares are from 0 to 1.
 
+    ``prevalence``: the share of images taken to be fake, for a probability beside the calibrated one; 0: none is said.
+    """
+
+    prevalence: float = Field(default=0.0, ge=0, lt=1)
     incoming_dir: str = ""
     switch: Literal["automatic", "manual"] = "automatic"
     max_weights_bytes: int = Field(default=40_000_000, ge=1_000)

@@ -23,7 +23,10 @@ ALGORITHM_PARAMETERS = Concept("111002", "DCM", "Algorithm Parameters")
 ALGORITHM_FAMILY = Concept("111000", "DCM", "Algorithm Family")
 ARTIFICIAL_INTELLIGENCE = Concept("123110", "DCM", "Artificial Intelligence")
 _MODEL_DIGEST = "SHA-256 of the model (weights, network, preprocessing, calibration)"
-_PARAMETER_NAMES = {"weights_sha256": "SHA-256 of the weights file"}
+_PARAMETER_NAMES = {
+    "weights_sha256": "SHA-256 of the weights file",
+    "calibration_sha256": "SHA-256 of the model with its thresholds",
+}
 _IMAGE_GROUP, _REGION_GROUP = "1501", "1410"
 
 

@@ -70,4 +70,5 @@ OPINIONS = {
 BETWEEN_THRESHOLDS = _private("BETWEEN", "between the thresholds for real and fake")
 NOT_ROUTED = _private("NOT-ROUTED", "no model is configured for this kind of image")
 OUTSIDE_DOMAIN = _private("OUTSIDE-DOMAIN", "outside what the model was made for")
+NOT_CALIBRATED = _private("NOT-CALIBRATED", "of a kind that the model has no thresholds for")
 NOT_SCORED = _private("NOT-SCORED", "the image could not be decoded or scored")

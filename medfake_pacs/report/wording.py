@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from medfake_pacs.entities import ImageFinding, SeriesVerdict, Verdict, VerdictLabel
+from medfake_pacs.prevalence import AtPrevalence, of_series, of_study
 from medfake_pacs.report import sanitise, scheme
 from medfake_pacs.report.scheme import Concept
 
 DISCLAIMER = "Made by software, not verified by a person. For research use only, not for diagnosis."
 # How the reason begins that is given for images which no route means to have assessed.
 LOCALIZER = "localizer image"
+# How the reason begins that is given for images of a kind that the model has no thresholds for.
+NOT_CALIBRATED = "not calibrated"
 _MAX_NAME = 200
 
 
@@ -74,7 +77,7 @@ def reason_concept(series: SeriesVerdict, finding: ImageFinding) -> Concept | No
     if finding.label != VerdictLabel.INDETERMINATE:
         return None
     if finding.probability is None:
-        return scheme.OUTSIDE_DOMAIN
+        return scheme.NOT_CALIBRATED if finding.reason.startswith(NOT_CALIBRATED) else scheme.OUTSIDE_DOMAIN
     if finding.conflict and finding.reason == finding.conflict:
         return scheme.CONFLICTING_INSTANCE
     return scheme.BETWEEN_THRESHOLDS
@@ -87,14 +90,15 @@ def study_comment(verdict: Verdict) -> str:
         f"Study assessed as {verdict.label}." if verdict.label != VerdictLabel.NOT_ASSESSED else "Study not assessed."
     )
     sentences = [first, _assessed(verdict.images_scored, verdict.images_total), *_counts(findings)]
-    sentences += [_sentence("Reason", verdict.reason), _sentence("Models", _models(verdict)), DISCLAIMER]
+    sentences += [_prevalence(of_study(verdict)), _sentence("Reason", verdict.reason)]
+    sentences += [_sentence("Models", _models(verdict)), DISCLAIMER]
     return _join(sentences)
 
 
 def series_comment(series: SeriesVerdict) -> str:
     """Say what the verdict on the series rests on."""
     sentences = [_assessed(series.images_scored, series.images_total), *_counts(series.findings)]
-    sentences += [_sentence("Reason", series.reason), _sentence("Route", series.route)]
+    sentences += [_prevalence(of_series(series)), _sentence("Reason", series.reason), _sentence("Route", series.route)]
     return _join(sentences)
 
 
@@ -128,6 +132,10 @@ def _counts(findings: Sequence[ImageFinding]) -> list[str]:
         objects = "object" if conflicts == 1 else "objects"
         sentences.append(f"{conflicts} {objects} received under the SOP Instance UID of a different object.")
     return sentences
+
+
+def _prevalence(found: AtPrevalence | None) -> str:
+    return f"{found.sentence}." if found else ""
 
 
 def _models(verdict: Verdict) -> str:

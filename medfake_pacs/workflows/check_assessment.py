@@ -67,7 +67,8 @@ def assess_files(
     conflicts = _conflicts(list(outcomes.values()))
     for key, members in groups.items():
         own = [_assessed(outcomes[row.file_id], conflicts) for row in members]
-        profile = profile_of(pinned.bundle(choices[key].model)) if choices[key].model else None
+        prevalence = context.settings.models.prevalence
+        profile = profile_of(pinned.bundle(choices[key].model), prevalence) if choices[key].model else None
         verdict = assess_series(own, profile, route=ROUTE if profile else "")
         assessed.append(AssessedSeries(study_instance_uid=key[0], verdict=verdict))
     return assessed

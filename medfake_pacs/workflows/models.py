@@ -105,7 +105,7 @@ class Models:
         with self._lock:
             found = next((item for item in self._all().values() if item.model_sha256 == model_sha256), None)
             found = found or self._replaced(model_sha256)
-        return profile_of(found) if found else None
+        return profile_of(found, self._settings.models.prevalence) if found else None
 
     def _all(self) -> "dict[str, Bundle]":
         state = pointers_state(self._settings)

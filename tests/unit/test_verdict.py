@@ -1,6 +1,7 @@
 """Pooling, thresholds and abstention, seen from outside."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ def image(number: int, logit: float | None, **more: object) -> AssessedImage:
     attributes = ImageAttributes(
         sop_class_uid="1.2", sop_instance_uid=f"1.{number}", study_instance_uid="2", series_instance_uid="3",
         modality="CT", slice_position_mm=float(number), synthetic_data=str(more.pop("synthetic_data", "")),
+        lossy=bool(more.pop("lossy", False)),
     )  # fmt: skip
     outside = str(more.pop("outside", ""))
     frame = FrameScore(
@@ -141,6 +143,63 @@ def test_a_study_is_what_its_worst_series_is() -> None:
     assert assess_study("2", 1, [real, none]).images_scored == 1
     assert assess_study("2", 1, [real, fake, none]).label is FAKE
     assert assess_study("2", 1, [none]).label is NOT
+
+
+def calibrated(limits: dict[tuple[bool, bool], Limits], contiguous: int = 1) -> Profile:
+    return replace(profile(contiguous), limits=limits, modality="CT")
+
+
+def test_an_image_of_a_kind_without_thresholds_is_indeterminate_and_says_so() -> None:
+    lossless = calibrated({(False, False): Limits(real_to=2.0, fake_from=0.0)})
+    for logit in (-9.0, 9.0):
+        found = assess_series([image(0, logit, lossy=True)], lossless, route="")
+        assert (found.label, found.reason) == (UNSURE, "not calibrated for lossy CT images")
+        assert (found.probability, found.images_scored) == (None, 0)
+    assert assess_series([image(0, -9.0)], lossless, route="").label is REAL
+
+
+def test_an_image_without_thresholds_keeps_its_series_from_being_real_but_not_from_being_fake() -> None:
+    lossless = calibrated({(False, False): Limits(real_to=2.0, fake_from=0.0)})
+    clean = [image(number, -9.0) for number in range(9)]
+    found = assess_series([*clean, image(9, -9.0, lossy=True)], lossless, route="")
+    assert (found.label, found.images_scored) == (UNSURE, 9)
+    assert found.reason == "1 of 10 images indeterminate: not calibrated for lossy CT images"
+    found = assess_series([*clean, image(9, -9.0, lossy=True), image(10, 9.0)], lossless, route="")
+    assert found.label is FAKE
+
+
+def test_each_image_of_a_mixed_series_is_read_by_the_limits_of_its_kind() -> None:
+    limits = {(False, False): Limits(real_to=2.0, fake_from=0.0), (True, False): Limits(real_to=5.0, fake_from=4.0)}
+    images = [image(0, 3.0), image(1, 3.0, lossy=True), image(2, 4.5, lossy=True), image(3, 6.0, lossy=True)]
+    found = assess_series(images, calibrated(limits), route="")
+    assert [finding.label for finding in found.findings] == [FAKE, REAL, UNSURE, FAKE]
+
+
+def test_lossy_images_are_pooled_among_themselves() -> None:
+    limits = {(lossy, False): Limits(real_to=2.0, fake_from=2.0) for lossy in (False, True)}
+    # Every second slice: neighbours of their kind, but of no lossless one.
+    images = [image(number, 4.0 if number % 2 else -9.0, lossy=bool(number % 2)) for number in range(8)]
+    found = assess_series(images, calibrated(limits, contiguous=3), route="")
+    assert [finding.label for finding in found.findings] == [REAL, FAKE] * 4
+
+
+def test_many_windows_are_read_by_the_limits_of_a_series_and_one_by_those_of_an_image() -> None:
+    limits = {(False, False): Limits(real_to=1.0, fake_from=0.0), (False, True): Limits(real_to=4.0, fake_from=0.0)}
+    both = calibrated(limits, contiguous=3)
+    assert assess_series([image(number, 2.0) for number in range(3)], both, route="").label is FAKE
+    assert assess_series([image(number, 2.0) for number in range(4)], both, route="").label is UNSURE
+    assert assess_series([image(number, 4.1) for number in range(4)], both, route="").label is FAKE
+
+
+def test_between_classes_that_are_apart_is_out_of_distribution() -> None:
+    apart = calibrated({(False, False): Limits(real_to=-1.0, fake_from=1.0)})
+    found = assess_series([image(0, 0.0)], apart, route="")
+    assert (found.label, found.probability) == (UNSURE, 0.5)
+    assert found.reason == (
+        "probability 0.500 lies above what real images reach (0.269) and below what fakes reach (0.731): "
+        "out of distribution"
+    )
+    assert [assess_series([image(0, logit)], apart, route="").label for logit in (-1.0, 1.0)] == [REAL, FAKE]
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-50, 50)), min_size=1, max_size=60), st.integers(1, 5))

@@ -16,6 +16,7 @@ from medfake_pacs.console.queries.study_images import SeriesLine, ShownSeries
 from medfake_pacs.console.security.identity import Identity, requires
 from medfake_pacs.console.security.permissions import Permission
 from medfake_pacs.console.services import Services, services_of
+from medfake_pacs.prevalence import of_study
 
 router = APIRouter(prefix="/studies/{study_instance_uid}")
 Using = Annotated[Services, Depends(services_of)]
@@ -96,6 +97,7 @@ def render(
     carrying, carrying_total = study_images.carrying(services, study.verdict, limit) if study.verdict else ([], 0)
     facts = {
         "study": study,
+        "at_prevalence": of_study(study.verdict) if study.verdict else None,
         "series": lines,
         "shown": shown,
         "frames": [frame.as_json() for frame in shown.frames] if shown else [],
