@@ -29,6 +29,8 @@ def notes(settings: Settings) -> list[str]:
         for item in settings.notifications
         if item.url and item.url.startswith("http:")
     ]
+    if settings.models.switch == "automatic" and settings.models.canary_minimum == 0:
+        found.append("models.canary_minimum is 0: a new bundle is switched to although it was tried on no image")
     if settings.audit.syslog:
         found.append("audit.syslog has no effect yet")
     return found + (_console_notes(settings) if settings.console.enabled else [])

@@ -188,7 +188,7 @@ def point_at(settings: Settings, name: str, pointer: Pointer) -> None:
 @contextmanager
 def changing(settings: Settings) -> Iterator[None]:
     """Hold the lock under which pointers and offers are changed, against other processes and machines."""
-    settings.model_library_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.model_library_dir)
     with exclusive(settings.model_library_dir):
         yield
 
@@ -197,7 +197,7 @@ def changing(settings: Settings) -> Iterator[None]:
 def alone(settings: Settings) -> Iterator[bool]:
     """Yield whether this process may work on offers now; another one, here or on another machine, may be at it."""
     folder = offers_dir(settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +217,7 @@ def place_copy(source: Path, target: Path, *, limits: Mapping[str, int] | None =
     BundleError
         If a file is a link, no regular file, or too large.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     temporary = Path(tempfile.mkdtemp(prefix=".copying-", dir=target.parent))
     try:
         for name in BUNDLE_FILES:
@@ -250,9 +250,10 @@ def copy_file(source: Path, target: Path, limit: int | None = None) -> None:
     except OSError as error:
         why = "is a symbolic link" if error.errno == errno.ELOOP else f"can't be read: {error.strerror}"
         raise BundleError(f"{source.name} {why}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BundleError(f"{source.name} is no regular file")
     with os.fdopen(descriptor, "rb") as reader, target.open("xb") as writer:
-        if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
-            raise BundleError(f"{source.name} is no regular file")
         size = 0
         while piece := reader.read(_COPIED_AT_A_TIME):
             size += len(piece)
@@ -266,7 +267,7 @@ def copy_file(source: Path, target: Path, limit: int | None = None) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a file by renaming: it is there whole after a power loss, the new one or the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -281,6 +282,15 @@ def write_durably(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; made by root, they belong to the account that owns what they are in."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _belong_to_folder(path)
 
 
 def _belong_to_folder(*paths: Path) -> None:

@@ -113,13 +113,12 @@ def stage(settings: Settings, source: Path, *, by: str, allow: tuple[str, ...]) 
 
     if source.is_symlink() or not source.is_dir():
         raise BundleError(f"{source} is no folder")
-    settings.incoming_models_dir.mkdir(parents=True, exist_ok=True)
+    library.make_folder(settings.incoming_models_dir)
     card = load_bundle(source).card
     library.check_names(card.name, card.version)
     target = settings.incoming_models_dir / f"{card.name}-{card.version}-{library.new_id()[:8]}"
     instructions = json.dumps({"by": by, "allow": list(allow)}).encode()
     library.place_copy(source, target, limits=_limits(settings), extra=instructions)
-    load_bundle(target)
     return target
 
 
@@ -185,7 +184,7 @@ def take(settings: Settings, taken: Path) -> None:
         if not target.exists():
             library.place_copy(taken, target, limits=_limits(settings))
     except BundleError as error:
-        target.mkdir(parents=True, exist_ok=True)
+        library.make_folder(target)
         offer = replace(offer, state="refused", reason=str(error))
     if not (target / STATE_NAME).exists():
         library.write_durably(target / STATE_NAME, _json(offer))
@@ -217,7 +216,7 @@ def refuse(settings: Settings, offer: Offer) -> Path:
     library.write_durably(source / REASON_NAME, f"{offer.reason}\n".encode())
     named = f"{offer.name}-{offer.version}" if offer.name else "unreadable"
     target = library.refused_dir(settings) / f"{named}-{offer.offer_id[:8]}"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    library.make_folder(target.parent)
     source.rename(target)
     sync_folder(target.parent)
     sync_folder(source.parent)

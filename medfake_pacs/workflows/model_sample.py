@@ -22,7 +22,7 @@ def recent_images(context: Context, model: str, count: int) -> list[Work]:
     Each series gives one image in turn: the slices of one are alike, a hundred of them say little more than one.
     """
     with reading(context.engine) as connection:
-        rows = _rows(context, connection, model)
+        rows = connection.execute(_recent(context, model)).all()
         works = []
         for row in _in_turn(rows):
             path = context.settings.spool_dir / row.path
@@ -48,11 +48,17 @@ def recent_images(context: Context, model: str, count: int) -> list[Work]:
 
 def count_recent(context: Context, model: str) -> int:
     """Return how many recent images there are, without looking whether their files are still there."""
+    rows = _recent(context, model).subquery()
     with reading(context.engine) as connection:
-        return len(_rows(context, connection, model))
+        return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
 
-def _rows(context: Context, connection: sa.Connection, model: str) -> Sequence[sa.Row]:
+def is_routed(context: Context, model: str) -> bool:
+    """Tell whether any route has its images assessed by this model."""
+    return any(route.model == model for route in context.settings.routes)
+
+
+def _recent(context: Context, model: str) -> sa.Select[tuple[object, ...]]:
     routes = [route.name for route in context.settings.routes if route.model == model]
     newest = (
         sa.select(instances)
@@ -64,7 +70,7 @@ def _rows(context: Context, connection: sa.Connection, model: str) -> Sequence[s
     query = sa.select(newest).where(
         newest.c.route.in_(routes), newest.c.model_sha256 != "", newest.c.not_assessed_reason.is_(None)
     )
-    return connection.execute(query.order_by(newest.c.instance_id.desc())).all()
+    return query.order_by(newest.c.instance_id.desc())
 
 
 def _in_turn(rows: Sequence[sa.Row]) -> Iterator[sa.Row]:

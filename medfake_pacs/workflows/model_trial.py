@@ -152,7 +152,13 @@ def try_on_recent_images(context: Context, bundle: "Bundle", stopping: threading
         difference = model_reference.difference(context, bundle, classifier, works[0].path if works else None)
     labels = _both_labels(context, active, bundle, works, stopping)
     series = {uid for uid, _, _ in labels}
-    found = judge(context.settings.models, [(before, after) for _, before, after in labels])
+    settings = context.settings.models
+    routed = model_sample.is_routed(context, bundle.card.name)
+    if not routed:
+        settings = settings.model_copy(update={"canary_minimum": 0})
+    found = judge(settings, [(before, after) for _, before, after in labels])
+    if not routed and found.passed:
+        found = replace(found, reason="no route uses this model")
     return replace(
         found,
         against=active.calibration_sha256,

@@ -43,7 +43,7 @@ class ModelUpdates:
     def run(self) -> None:
         """Take each new bundle as far as it comes; nothing if another worker is at it."""
         settings = self._settings
-        settings.incoming_models_dir.mkdir(parents=True, exist_ok=True)
+        library.make_folder(settings.incoming_models_dir)
         with library.alone(settings) as mine:
             if not mine:
                 return
