@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from training.evaluation.figures import line
 from training.export import read_card
-from training.figures import line
 
 
 def write_readme(bundle: Path, template: Path) -> None:

@@ -1,0 +1,83 @@
+"""The bars that are set for a model, and whether a report's figures meet them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Plain = dict[str, Any]
+# AUC on held-out patients: families of the training, and families never trained on.
+AUC: Mapping[str, tuple[float, float]] = {"knee-xr": (0.98, 0.90), "chest-xr": (0.95, 0.85), "lung-ct": (0.95, 0.85)}
+FALSE_ALARMS = 0.01
+PLAIN = "plain network"
+COMPRESSED = ("JPEG q90", "J2K 10:1")
+
+
+def bars(report: Plain) -> list[Plain]:
+    """Every bar of the model with the figure that is held against it, met or missed; not measured counts as missed."""
+    name = report["evaluated"]["configuration"]
+    groups = report["groups"]
+    found = []
+    if name in AUC:
+        seen, unseen = AUC[name]
+        found.append(_at_least("AUC, held-out patients, families of the training", seen, _auc(groups, "seen")))
+        found.append(_at_least("AUC, held-out patients, families never trained on", unseen, _auc(groups, "never seen")))
+    found.append(_above_plain(report))
+    found.append(_at_most("clean held-out images called fake", FALSE_ALARMS, report["false_alarms"]))
+    for condition in COMPRESSED:
+        row = next((row for row in report["robustness"]["rows"] if row["condition"] == condition), None)
+        if row is not None:
+            found.append(_at_most(f"clean images called fake after {condition}", FALSE_ALARMS, row["clean_fake"]))
+    found.append(_outside(report["outside"]))
+    found += [_probe(probe) for probe in report["probes"]]
+    return found
+
+
+def _auc(groups: Plain, group: str) -> Plain | None:
+    return groups[group]["auc"] if group in groups else None
+
+
+def _bar(what: str, bar: str, figure: Plain | None, met: bool, note: str = "") -> Plain:
+    kept = {key: figure.get(key) for key in ("value", "low", "high", "count", "of")} if figure else {}
+    return {"what": what, "bar": bar, "met": met, "note": note} | kept
+
+
+def _at_least(what: str, bar: float, figure: Plain | None) -> Plain:
+    if figure is None or figure["value"] is None:
+        return _bar(what, f"≥ {bar:.2f}", None, met=False, note="not measured")
+    met = figure["value"] >= bar
+    unsure = figure["low"] is not None and figure["low"] < bar <= figure["high"]
+    return _bar(what, f"≥ {bar:.2f}", figure, met=met, note="the interval holds the bar" if unsure else "")
+
+
+def _at_most(what: str, bar: float, figure: Plain) -> Plain:
+    if figure["value"] is None:
+        return _bar(what, f"≤ {bar * 100:g} %", None, met=False, note="not measured")
+    met = figure["value"] <= bar
+    unsure = figure["low"] <= bar < figure["high"]
+    return _bar(
+        what, f"≤ {bar * 100:g} %", figure, met=met, note="the interval reaches beyond the bar" if unsure else ""
+    )
+
+
+def _above_plain(report: Plain) -> Plain:
+    what = "AUC on families never trained on, above the plain 224-px network's"
+    plain = next((item for item in report["baselines"]["detectors"] if item["kind"] == PLAIN), None)
+    group = plain["groups"].get("never seen") if plain else None
+    if group is None or group["difference"]["value"] is None:
+        return _bar(what, "> 0", None, met=False, note="not measured")
+    figure = group["difference"]
+    return _bar(what, "> 0, its interval too", figure, met=figure["low"] is not None and figure["low"] > 0)
+
+
+def _outside(outside: Plain) -> Plain:
+    what = "images of other kinds: indeterminate or not assessed"
+    figure = outside["answered"]
+    if not figure["of"]:
+        return _bar(what, "all", None, met=False, note="not measured")
+    refused = {"value": figure["of"] - figure["count"], "count": figure["of"] - figure["count"], "of": figure["of"]}
+    refused["value"] = round(refused["count"] / figure["of"], 5)
+    return _bar(what, "all", refused, met=figure["count"] == 0)
+
+
+def _probe(probe: Plain) -> Plain:
+    figure = {"value": probe["auc"], "low": probe["low"], "high": probe["high"]}
+    return _bar(f"shortcut probe near chance: {probe['name']}", "AUC near 0.5", figure, met=probe["near_chance"])
