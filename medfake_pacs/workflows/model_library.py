@@ -99,10 +99,15 @@ def is_newer(version: str, than: str) -> bool:
     return _version_key(version) > _version_key(than)
 
 
-def _version_key(version: str) -> tuple[tuple[int, int, str], ...]:
-    parts = re.findall(r"[0-9]+|[A-Za-z]+", version.partition("+")[0])
-    # A word (rc, beta) is less than the end, which is less than a number.
-    return (*((2, int(part), "") if part.isdigit() else (0, 0, part.lower()) for part in parts), (1, 0, ""))
+def _version_key(version: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+    """Return what versions are compared by; a local part (+site.20261124) makes one newer than without (PEP 440)."""
+    release, _, local = version.partition("+")
+    key = []
+    for text in (release, local):
+        parts = re.findall(r"[0-9]+|[A-Za-z]+", text)
+        # A word (rc, beta) is less than the end, which is less than a number.
+        key.append((*((2, int(part), "") if part.isdigit() else (0, 0, part.lower()) for part in parts), (1, 0, "")))
+    return (key[0], key[1] if local else ())
 
 
 def load_pointer(settings: Settings, name: str) -> Pointer | None:

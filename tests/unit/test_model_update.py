@@ -31,7 +31,10 @@ def test_versions_are_compared_as_people_read_them(older: str, newer: str) -> No
     assert library.is_newer(newer, older)
     assert not library.is_newer(older, newer)
     assert not library.is_newer(newer, newer)
-    assert not library.is_newer(f"{newer}+site", newer)
+    assert library.is_newer(f"{newer}+site.20261124", newer)
+    assert not library.is_newer(newer, f"{newer}+site.20261124")
+    assert library.is_newer(f"{newer}+site.20261201", f"{newer}+site.20261124")
+    assert library.is_newer(newer, f"{older}+site.20261124")
 
 
 @pytest.mark.parametrize(
