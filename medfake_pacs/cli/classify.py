@@ -22,14 +22,15 @@ from medfake_pacs.errors import ConfigurationError, PixelError
 from medfake_pacs.offline import FileImage, ModelChoice, choose_model, look_at
 from medfake_pacs.pixels import DecoderProcess
 from medfake_pacs.verdict import LOCALIZER, AssessedImage, assess_series
-from medfake_pacs.workflows.context import Models, pixel_limits
+from medfake_pacs.workflows.context import pixel_limits
+from medfake_pacs.workflows.models import Models, Pinned
 from medfake_pacs.workflows.profiles import profile_of
 
 
 def classify(options: argparse.Namespace) -> int:
     """Print a verdict for every series and loose image; 1 if a file is not an image that can be assessed."""
     settings = _settings(options)
-    models = Models(settings)
+    models = Pinned(Models(settings))
     images = [look_at(index, path) for index, path in enumerate(files.files_under(options.paths))]
     groups: dict[str, list[FileImage]] = {}
     for image in images:
@@ -65,7 +66,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _assess(
     options: argparse.Namespace,
     settings: Settings,
-    models: Models,
+    models: Pinned,
     decoder: DecoderProcess,
     members: Sequence[FileImage],
 ) -> SeriesVerdict:
@@ -80,7 +81,7 @@ def _progress(members: Sequence[FileImage]) -> Iterable[FileImage]:
     return track(members, description="scoring", console=Console(stderr=True), transient=True)
 
 
-def _model_for(options: argparse.Namespace, settings: Settings, models: Models, image: FileImage) -> ModelChoice:
+def _model_for(options: argparse.Namespace, settings: Settings, models: Pinned, image: FileImage) -> ModelChoice:
     if options.model:
         return ModelChoice(model=options.model)
     names = models.names()
@@ -89,7 +90,7 @@ def _model_for(options: argparse.Namespace, settings: Settings, models: Models, 
 
 def _score(
     options: argparse.Namespace,
-    models: Models,
+    models: Pinned,
     decoder: DecoderProcess,
     choice: ModelChoice,
     index: int,

@@ -168,6 +168,10 @@ class Pinned:
         self._bundles: dict[str, Bundle] = dict(given or {})
         self._classifiers: dict[str, Classifier] = {}
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the bundles that are installed now."""
+        return self._models.names()
+
     def bundle(self, name: str) -> "Bundle":
         """Return the bundle ``name``: the same at each call; see ``Models.bundle``."""
         if name not in self._bundles:
