@@ -187,6 +187,12 @@ def test_a_manifest_does_not_depend_on_the_order_of_files(tmp_path: Path) -> Non
     assert [each.name for each in forwards.records] == sorted(each.name for each in forwards.records)
 
 
+def test_several_processes_make_the_same_manifest(tmp_path: Path) -> None:
+    root = site(tmp_path, 15)
+    (root / "real" / "p0" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert build("folder", root, jobs=2) == build("folder", root)
+
+
 def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DatasetError, match="not a manifest"):

@@ -9,8 +9,9 @@ from PIL import Image
 
 from tests.support import need_data
 from tests.unit.datasets_support import hounsfield, pattern, write_csv, write_raster, write_slice
-from training.datasets import READERS, DatasetError, build, load
-from training.datasets.indexed import find_chest
+from training.datasets import DatasetError, build, load
+from training.datasets.hounsfield import lung_fraction
+from training.datasets.indexed import find_chest, find_ct
 from training.datasets.knees import find as find_knees
 from training.datasets.lidc import find as find_lidc
 from training.datasets.m3dsynth import find as find_m3dsynth
@@ -102,6 +103,17 @@ def test_lidc_slices_are_grouped_by_series_and_padding_is_air(tmp_path: Path, pl
     assert sample.spacing_mm == (0.7, 0.7)
 
 
+def test_how_much_of_a_slice_is_lung_is_measured_where_no_index_says_it() -> None:
+    records = [each for each in find_ct(need_data("ct")).records if each.axial]
+    samples = [load(each) for each in records if not 0.1 <= each.lung_fraction <= 0.25][::2]
+    measured = [lung_fraction(each.image) for each in samples]
+    lung = [found for found, each in zip(measured, samples, strict=True) if each.lung_fraction > 0.25]
+    other = [found for found, each in zip(measured, samples, strict=True) if each.lung_fraction < 0.1]
+    assert len(lung) >= 15
+    assert min(lung) > 0.1
+    assert max(other) < 0.1
+
+
 def test_a_folder_without_ct_is_refused(tmp_path: Path) -> None:
     write_slice(hounsfield(4), tmp_path / "1.dcm", Modality="CR")
     with pytest.raises(DatasetError, match="no CT slice; expected LIDC-IDRI/LIDC-IDRI-NNNN"):
@@ -183,8 +195,9 @@ def test_m3dsynth_values_become_hounsfield_units_whatever_was_added(tmp_path: Pa
 
 def test_the_offset_of_real_slices_is_found() -> None:
     folder = need_data("ct")
-    slices = [each.image for each in READERS["ct"](folder) if each.axial and each.lung_fraction > 0.15][::6]
-    assert len(slices) >= 20
+    records = [each for each in find_ct(folder).records if each.axial and each.lung_fraction > 0.15]
+    slices = [load(each).image for each in records[::8]]
+    assert len(slices) >= 12
     for offset in (1024, 2000, 2048, 3024):
         stored = [np.clip(each, -offset, None) + offset for each in slices]
         found = [offset_of(stored[start : start + 5]) for start in range(0, len(stored), 5)]

@@ -32,6 +32,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         )
         action.add_argument("--root", type=Path, required=True, metavar="DIR", help="where the download was unpacked")
         action.add_argument("--seed", type=int, default=1, help="decides the order of the patients in the split")
+        action.add_argument("--jobs", type=int, default=1, help="so many images are read at the same time")
         action.add_argument("--slice-index", choices=CONVENTIONS, default="auto", help="ct-gan: how slices are counted")
     describe.add_argument("--manifest", type=Path, metavar="FILE.csv", help="describe this instead of reading images")
     describe.add_argument("--json", action="store_true", help="for a program")
@@ -77,6 +78,7 @@ def _built(arguments: argparse.Namespace) -> Manifest:
             arguments.root,
             seed=arguments.seed,
             options=options,
+            jobs=arguments.jobs,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
 

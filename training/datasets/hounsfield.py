@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import label
 
 from training.datasets.images import open_image
 from training.datasets.record import Opened, Record, discs
@@ -11,6 +12,7 @@ from training.datasets.sample import Array
 AIR_HU = -1000.0
 # Scanners fill the corners with -2000, -2048 or -3024; no matter is below -1024.
 _PADDING_BELOW_HU = -1500.0
+_LUNG_BELOW_HU = -400.0
 
 
 def without_padding(values: Array) -> Array:
@@ -28,4 +30,23 @@ def open_slice(record: Record) -> Opened:
     opened = open_image(record.path, record.frame)
     places = record.reading.get("discs")
     mask = discs(str(places), opened.values.shape) if places else None
-    return replace(opened, values=without_padding(opened.values), mask=mask, stored=opened.stored)
+    values = without_padding(opened.values)
+    return replace(opened, values=values, mask=mask, lung_fraction=lung_fraction(values))
+
+
+def open_any(record: Record) -> Opened:
+    """An image as it is stored; of one in HU it is measured how much of it is lung."""
+    opened = open_image(record.path, record.frame)
+    return replace(opened, lung_fraction=lung_fraction(opened.values)) if opened.units == "HU" else opened
+
+
+def lung_fraction(values: Array) -> float:
+    """The share of a body (H, W) in HU that is lung: what is below -400 HU and nowhere reaches the image's edge.
+
+    A slice with lung has 0.1 and more; one whose lungs are cut by the field of view may have 0.
+    """
+    light = values < _LUNG_BELOW_HU
+    pieces, _ = label(light)
+    outside = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+    lung = int((light & ~np.isin(pieces, outside)).sum())
+    return round(lung / max(1, lung + int((~light).sum())), 4)

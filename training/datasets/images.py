@@ -143,11 +143,12 @@ def open_image(path: Path, frame: int = 1) -> Opened:
         return Opened(values=decoded.values, stored=facts, lossy=info.lossy)
     header = read_header(path)
     info = inspect(path, LIMITS)
-    decoded = next(islice(decode_frames(path, LIMITS), frame - 1, frame), None)
-    if decoded is None:
+    found = next(islice(decode_frames(path, LIMITS), frame - 1, frame), None)
+    if found is None:
         raise PixelError(f"there is no frame {frame}")
-    facts = {**header.facts, "bits": info.bits_stored, **extent(decoded.values)}
-    return Opened(values=decoded.values, stored=facts, lossy=info.lossy, spacing_mm=header.spacing_mm)
+    facts = {**header.facts, "bits": info.bits_stored, **extent(found.values)}
+    units = "HU" if info.units == "HU" else ""
+    return Opened(values=found.values, stored=facts, lossy=info.lossy, spacing_mm=header.spacing_mm, units=units)
 
 
 def extent(values: Array) -> dict[str, Fact]:

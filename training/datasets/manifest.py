@@ -4,8 +4,11 @@ import csv
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from medfake_pacs.errors import PixelError
@@ -18,6 +21,7 @@ from training.datasets.registry import CATALOGUE, opened
 from training.split import PARTS, part_of_patients
 
 _COLUMNS = tuple(each.name for each in dataclasses.fields(Record))
+_CHUNK = 32
 _JSON = ("reading", "stored", "spacing_mm")
 
 
@@ -53,23 +57,26 @@ def build(
     options: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     open_record: Callable[[Record], Opened] = opened,
+    jobs: int = 1,
 ) -> Manifest:
     """Reads every image under ``root`` once: digests, duplicates, groups, and then the split by group, 60/20/20.
 
     ``options`` are the reader's own; ``progress`` is told how many of how many images are read. ``open_record`` gets a
-    record's pixels; it is called again for the few that look alike.
+    record's pixels; it is called again for the few that look alike. ``jobs`` processes read images at the same time;
+    more than one can't share what ``open_record`` keeps.
 
     Raises: DatasetError where ``root`` isn't laid out as the reader needs.
     """
     found = CATALOGUE[reader].find(root, **(options or {}))
     records: list[Record] = []
     left_out = list(found.left_out)
-    for number, record in enumerate(sorted(found.records, key=lambda each: each.name)):
-        progress(number, len(found.records))
-        try:
-            records.append(examined(record, open_record(record)))
-        except (PixelError, OSError) as error:
-            left_out.append(LeftOut(path=record.path, reason=UNREADABLE, detail=str(error)))
+    named = sorted(found.records, key=lambda each: each.name)
+    for number, result in enumerate(_examined(named, open_record, jobs)):
+        progress(number + 1, len(named))
+        if isinstance(result, LeftOut):
+            left_out.append(result)
+        else:
+            records.append(result)
     once = deduplicated(records, lambda record: open_record(record).values)
     return Manifest(
         root=root,
@@ -77,6 +84,24 @@ def build(
         left_out=(*left_out, *once.left_out),
         notes=(*found.notes, *once.notes),
     )
+
+
+def _examined(
+    records: Sequence[Record], open_record: Callable[[Record], Opened], jobs: int
+) -> Iterator[Record | LeftOut]:
+    examine = partial(_examined_or_left_out, open_record=open_record)
+    if jobs <= 1:
+        yield from map(examine, records)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(examine, records, chunksize=_CHUNK)
+
+
+def _examined_or_left_out(record: Record, open_record: Callable[[Record], Opened]) -> Record | LeftOut:
+    try:
+        return examined(record, open_record(record))
+    except (PixelError, OSError) as error:
+        return LeftOut(path=record.path, reason=UNREADABLE, detail=str(error))
 
 
 def examined(record: Record, image: Opened) -> Record:
@@ -88,6 +113,7 @@ def examined(record: Record, image: Opened) -> Record:
         stored=image.stored,
         lossy=image.lossy,
         spacing_mm=image.spacing_mm,
+        lung_fraction=record.lung_fraction if image.lung_fraction is None else image.lung_fraction,
     )
 
 

@@ -51,13 +51,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A record's pixels: ``values`` (H, W) float32 in native units, ``mask`` (H, W) in 0..1 where it is known."""
+    """A record's pixels: ``values`` (H, W) float32 in native units, ``mask`` (H, W) in 0..1 where it is known.
+
+    ``units`` is HU for CT, else empty; ``lung_fraction`` in 0..1 is None where the reader doesn't measure it.
+    """
 
     values: Array
     stored: Mapping[str, Fact]
     mask: Array | None = None
     lossy: bool = False
     spacing_mm: tuple[float, float] | None = None
+    units: str = ""
+    lung_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +97,7 @@ def as_sample(record: Record, opened: Opened) -> Sample:
         name=record.name,
         series=record.series,
         position=record.position,
-        lung_fraction=record.lung_fraction,
+        lung_fraction=record.lung_fraction if opened.lung_fraction is None else opened.lung_fraction,
         axial=record.axial,
         label=record.label,
         generator=record.generator,

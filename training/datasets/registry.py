@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from training.datasets import ctgan, folder, hounsfield, indexed, knees, lidc, m3dsynth, spool
+from training.datasets import ctgan, folder, hounsfield, indexed, knees, lidc, m3dsynth
 from training.datasets.record import Found, Opened, Record, as_sample
 from training.datasets.sample import Sample
 
@@ -17,6 +18,13 @@ class Reader:
     open: Callable[[Record], Opened]
 
 
+def _find_spool(root: Path) -> Found:
+    # It brings the node's configuration and database along, which no other reader needs.
+    from training.datasets.spool import find
+
+    return find(root)
+
+
 CATALOGUE: Mapping[str, Reader] = {
     "ct": Reader(what="CT slices with index.csv", find=indexed.find_ct, open=indexed.open_rounded),
     "knee": Reader(what="knee radiographs with index.csv", find=indexed.find_knee, open=indexed.open_plain),
@@ -25,8 +33,8 @@ CATALOGUE: Mapping[str, Reader] = {
     "knee-chen-prezja": Reader(what="Chen's real and Prezja's synthetic knees", find=knees.find, open=knees.open_knee),
     "lidc-idri": Reader(what="LIDC-IDRI lung CT (NBIA layout)", find=lidc.find, open=hounsfield.open_slice),
     "m3dsynth": Reader(what="M3Dsynth's tampered lung CT", find=m3dsynth.find, open=m3dsynth.open_slice),
-    "folder": Reader(what="a folder with real/ and fake/", find=folder.find, open=indexed.open_plain),
-    "spool": Reader(what="what a node received", find=spool.find, open=indexed.open_plain),
+    "folder": Reader(what="a folder with real/ and fake/", find=folder.find, open=hounsfield.open_any),
+    "spool": Reader(what="what a node received", find=_find_spool, open=hounsfield.open_any),
 }
 
 

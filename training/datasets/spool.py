@@ -58,13 +58,8 @@ def find(root: Path) -> Found:
     return Found(records=tuple(records), left_out=tuple(left_out), notes=tuple(notes))
 
 
-_IMAGES = sa.select(
-    tables.instances.c[
-        "instance_id", "path", "modality", "patient_id", "study_instance_uid", "series_instance_uid",
-        "instance_number", "slice_position_mm", "number_of_frames", "synthetic_data",
-    ]
-).order_by(tables.instances.c.instance_id)  # fmt: skip
-_STUDIES = sa.select(tables.studies.c["study_instance_uid", "verdict", "expired_at"])
+_IMAGES = sa.select(tables.instances).order_by(tables.instances.c.instance_id)
+_STUDIES = sa.select(tables.studies.c.study_instance_uid, tables.studies.c.verdict, tables.studies.c.expired_at)
 
 
 def _place(root: Path) -> tuple[sa.Engine, Path]:
