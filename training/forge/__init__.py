@@ -9,10 +9,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from training.forge import copymove, inpaint, nodule, noise, poisson, reconstruct, resample, selfblend, upsample
+from training.forge.change import VISIBLE_SIGMAS, change_mask, is_visible
 from training.forge.site import Array, Site, storage_range
+
+__all__ = [
+    "LEARNED_LOCAL",
+    "LEARNED_WHOLE",
+    "LOCAL",
+    "VISIBLE_SIGMAS",
+    "WEIGHTLESS_WHOLE",
+    "WHOLE",
+    "Family",
+    "Forge",
+    "Forged",
+    "visible",
+]
 
 Family = Callable[[Site, np.random.Generator], Array]
 
@@ -22,14 +35,7 @@ LEARNED_WHOLE: tuple[str, ...] = ("vae-whole",)
 WEIGHTLESS_WHOLE: tuple[str, ...] = ("upsample", "autoencoder")
 # What redraws the whole image, with learned weights or without; everything else edits a place.
 WHOLE: tuple[str, ...] = (*WEIGHTLESS_WHOLE, *LEARNED_WHOLE)
-
-# A change is counted where its mean over 7×7 px is half of the noise level: fresh noise of the same level gives
-# 1.13, the loss of all noise 0.8, what rounding and a feather's tail leave 0.2 or less.
-VISIBLE_SIGMAS = 0.5
-_VISIBLE_LEAST = 0.25  # units of the stored values, where there is hardly any noise
-_NEIGHBOURHOOD_PX = 7
-_VISIBLE_SHARE = 0.3
-_VISIBLE_PX = 50
+_MARGIN_PX = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +82,10 @@ class Forge:
         """The names of the families that can be asked for."""
         return (*self._own, *self._learned)
 
-    def apply(self, family: str, site: Site, rng: np.random.Generator) -> Forged:
+    def apply(self, family: str, site: Site, rng: np.random.Generator, *, cut: bool = True) -> Forged:
         """One fake of one family; whole-image families ignore the site's mask. Same dtype and shape.
+
+        ``cut``: filter the mask's surroundings alone, which is quicker; without, the window is the site as given.
 
         Raises: ValueError where the family is unknown or its generator isn't there, or the mask is empty.
         """
@@ -85,7 +93,7 @@ class Forge:
             site = replace(site, mask=np.ones_like(site.mask))
         if family in self._own:
             # Filters need the edit's surroundings only.
-            part, area = site.near()
+            part, area = site.near(_MARGIN_PX if cut else max(site.image.shape))
             result = site.image.copy()
             result[area] = self._own[family](part, rng)
         else:
@@ -131,10 +139,5 @@ def _finished(site: Site, result: Array, family: str) -> Forged:
     if np.array_equal(site.image, np.rint(site.image)):
         result = np.rint(result)
     result = np.where(site.mask > 0, result, site.image).astype(np.float32)
-    bound = max(VISIBLE_SIGMAS * site.sigma, _VISIBLE_LEAST)
-    change = np.abs(result - site.image)
-    near = uniform_filter(change, _NEIGHBOURHOOD_PX, mode="constant") / bound
-    touched = (site.mask > 0) & ((near > 1e-3) | (change > 0))
-    mask = np.where(touched, np.clip(near - 0.5, 0.01, 1.0), 0).astype(np.float32)
-    least = max(_VISIBLE_SHARE * float((site.mask > 0.5).sum()), _VISIBLE_PX)
-    return Forged(image=result, mask=mask, family=family, visible=bool((mask > 0.5).sum() >= least))
+    mask = change_mask(site.image, result, site.mask > 0, site.sigma)
+    return Forged(image=result, mask=mask, family=family, visible=is_visible(mask, site.mask > 0.5))

@@ -3,9 +3,9 @@
 Source: CT-GAN's injection (Mirsky et al. 2019): the new content weighted by sigmoid((HU + 700) / 70) and
 ``np.maximum(blend, original)``. Ranges: the blob's edge where the mask is 0.3 to 0.95, blurred by 1 to 4 px;
 for half of them a level between the local median and the highest tenth around it, as a nodule of soft tissue in
-the lung, else a contrast of 0.12 to 0.6 of the local range, no brighter than the bright parts of the place; texture of
-correlation 1 to 4 px at up to 15 % of the contrast; own noise 0.2 to 1.2 of the image's; 60 % one-sided; the weight for half of those in
-Hounsfield units; an optional round trip over another grid.
+the lung, else a contrast of 0.12 to 0.6 of the local range, no brighter than the bright parts of the place; texture
+of correlation 1 to 4 px at up to 15 % of the contrast; own noise 0.2 to 1.2 of the image's; 60 % one-sided; the
+weight for half of those in Hounsfield units; an optional round trip over another grid.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def apply(site: Site, rng: np.random.Generator) -> Array:
         rise = np.maximum(level - smooth, 0.05 * site.spread)
     else:
         # Never brighter than what is about: dense tissue gets a faint mark, the lung a dense one.
-        rise = np.minimum((0.12 + 0.48 * share) * site.spread, max(high - middle, 0.25 * site.spread))
+        rise = np.minimum((0.12 + 0.48 * share) * site.spread, max(high - middle, 0.15 * site.spread))
     patch = smooth + core * rise * (1 + texture)
     patch = patch + coloured_noise(core.shape, site.sigma * rng.uniform(0.2, 1.2), rng, site.layer)
     if rng.random() < 0.4:

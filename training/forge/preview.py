@@ -1,15 +1,19 @@
 """What the forge does, to look at: for each family real, fake, difference and mask around one edit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from training.forge import WHOLE, Forge, Forged
-from training.forge.sheet import Panel, difference, shades, with_box
+from training.forge.cuboid import Action, tamper
+from training.forge.sheet import Panel, Picture, difference, shades, with_box
 from training.forge.site import Array, Site, alike, anatomy, noise_sigma, soft_mask
+from training.forge.volume import Spacing, Voxel, forge_volume
 
+CUBOIDS: Mapping[str, Action] = {"cuboid-inject": "inject", "cuboid-remove": "remove"}
+_CUBE_MM = 32
 _SHOWN_PX = (56, 128)
 _DONORS = 6
 _MARGIN_PX = 32
@@ -103,3 +107,47 @@ def panels(image: Array, forged: Forged, centre: tuple[int, int], *, sigma: floa
         Panel(picture=difference(change, limit), text=f"difference ±{limit:.0f}, mean {mean:.1f} noise levels"),
         Panel(picture=shades(forged.mask[rows, columns], 0, 1), text=f"mask, {int(seen.sum())} px above 0.5"),
     ]
+
+
+def volume_row(
+    forge: Forge, family: str, volume: Array, spacing_mm: Spacing, rng: np.random.Generator, seed: int
+) -> list[Panel]:
+    """One row for an edit of a CT volume (Z, H, W): the slice in its middle, and a coronal cut (real, fake) through it.
+
+    ``family`` is one of the forge's, or cuboid-inject or cuboid-remove.
+
+    Raises: ValueError where the volume has no place to edit.
+    """
+    reach = [int(_CUBE_MM / 2 / step) + 2 for step in spacing_mm]
+    for layer in rng.permutation(np.arange(len(volume) // 4, 3 * len(volume) // 4 + 1)):
+        found = places(volume[layer], rng, hounsfield=True)
+        candidates = found[((found >= reach[1:]) & (found < np.array(volume.shape[1:]) - reach[1:])).all(axis=1)]
+        if len(candidates):
+            break
+    else:
+        raise ValueError("no slice shows a place to edit")
+    drawn = candidates[rng.integers(len(candidates), size=1 + _DONORS)]
+    centre = int(layer), int(drawn[0][0]), int(drawn[0][1])
+    if family in CUBOIDS:
+        forged = tamper(volume, spacing_mm, centre, CUBOIDS[family], seed=seed)
+    else:
+        donor = centre[0], *alike(volume[layer], centre[1:], drawn[1:])
+        size_mm = rng.uniform(12.0, 30.0)
+        forged = forge_volume(
+            forge, family, volume, spacing_mm, centre=centre, donor=donor, diameter_mm=size_mm, seed=seed
+        )
+    middle = Forged(image=forged.image[layer], mask=forged.mask[layer], family=family, visible=forged.visible)
+    near = volume[layer, centre[1] - 24 : centre[1] + 24, centre[2] - 24 : centre[2] + 24]
+    row = panels(volume[layer], middle, centre[1:], sigma=noise_sigma(near), hounsfield=True)
+    touched = int((forged.mask > 0.5).any(axis=(1, 2)).sum())
+    for image, text in ((volume, "coronal, real"), (forged.image, f"coronal, fake, {touched} slices")):
+        row.append(Panel(picture=_coronal(image, centre, spacing_mm), text=text))
+    return row
+
+
+def _coronal(volume: Array, centre: Voxel, spacing_mm: Spacing) -> Picture:
+    """80 mm of the coronal plane through a voxel, in the lung window, at the slices' own resolution."""
+    half = [max(1, round(40 / step)) for step in spacing_mm]
+    layers, columns = (slice(max(0, centre[axis] - half[axis]), centre[axis] + half[axis] + 1) for axis in (0, 2))
+    plane = np.repeat(volume[layers, centre[1], columns], max(1, round(spacing_mm[0] / spacing_mm[2])), axis=0)
+    return shades(plane, *_LUNG_WINDOW)

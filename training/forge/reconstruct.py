@@ -2,8 +2,8 @@
 
 Source: reconstruction pairs for generated-image detection (aligned pairs, B-Free, Guillaro et al. 2025), with
 principal components of 16×16 patches in place of a deep encoder. The code keeps 20 to 64 of 256 components;
-patches overlap by half and are cross-faded (triangular weights), so that no grid of patches shows. In the mask or on the whole
-image.
+patches overlap by half and are cross-faded (triangular weights), so that no grid of patches shows.
+In the mask or on the whole image.
 """
 
 from dataclasses import dataclass

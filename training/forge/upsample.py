@@ -2,10 +2,11 @@
 
 Source: up-sampling artefacts of generators (Odena et al. 2016; Zhang et al. 2019; Tan et al. 2024, NPR) and their
 spectra (Durall et al. 2020: high frequencies fall off; Frank et al. 2020: peaks of the grid). One of: nearest
-up-sampling or zero insertion by 2 with an uneven 3×3 kernel (±20 %; checkerboard); a round trip over a grid of 0.45
-to 0.75; a periodic gain of 15 to 35 % of the local detail at Nyquist or half of it; the spectrum itself: rolled off
-from 0.35 to 0.65 of Nyquist on, by a power of 1.5 to 4, with peaks at Nyquist, /2 and /4 of 0.15 to 0.6 of the
-level of its detail. For 60 % 0.2 to 0.9 of the image's own noise is put back.
+up-sampling or zero insertion by 2 with an uneven 3×3 kernel (±20 %; checkerboard); nearest up-sampling alone from a
+grid of 0.45 to 0.75; a periodic gain of 15 to 35 % of the local detail at Nyquist or half of it; the spectrum itself:
+rolled off from 0.35 to 0.65 of Nyquist on, by a power of 1.5 to 4, with peaks at Nyquist, /2 and /4 of 0.15 to 0.6 of
+the level of its detail. For 60 % 0.2 to 0.9 of the image's own noise is put back. A plain loss of resolution isn't
+among them: honest resizing and smooth kernels do that too.
 """
 
 import numpy as np
@@ -22,7 +23,7 @@ def apply(site: Site, rng: np.random.Generator) -> Array:
     if choice == 0:
         result = _decoder(site.image, rng, zero_insertion=bool(rng.random() < 0.6))
     elif choice == 1:
-        result = round_trip(site.image, rng.uniform(0.45, 0.75), 1, int(rng.choice([0, 1, 3])))
+        result = round_trip(site.image, rng.uniform(0.45, 0.75), 1, 0)
     elif choice == 2:
         result = _periodic(gaussian_filter(site.image, rng.uniform(0.5, 0.9)), rng)
     else:
@@ -66,12 +67,10 @@ def _spectral(image: Array, rng: np.random.Generator) -> Array:
     corner, power = 0.5 * rng.uniform(0.35, 0.65), rng.uniform(1.5, 4.0)
     spectrum *= (np.maximum(np.hypot(rows, columns), corner) / corner) ** -power
     result = irfft2(spectrum, s=padded.shape)[16:-16, 16:-16].astype(np.float32)
-    if rng.random() < 0.7:
-        period = int(rng.choice([2, 4, 8]))
-        waves = [np.cos(2 * np.pi * np.arange(size, dtype=np.float32) / period) for size in image.shape]
-        grid = waves[0][:, None] * waves[1] if rng.random() < 0.5 else waves[0][:, None] + waves[1]
-        result += grid * float(highpass(image).std()) * rng.uniform(0.15, 0.6)
-    return result
+    period = int(rng.choice([2, 4, 8]))
+    waves = [np.cos(2 * np.pi * np.arange(size, dtype=np.float32) / period) for size in image.shape]
+    grid = waves[0][:, None] * waves[1] if rng.random() < 0.5 else waves[0][:, None] + waves[1]
+    return result + grid * float(highpass(image).std()) * rng.uniform(0.15, 0.6)
 
 
 def _detail(image: Array) -> Array:
