@@ -17,7 +17,7 @@ from training.evaluation.series import series_measures
 from training.evaluation.summary import summarise
 
 GOOD = {"noise": 4.0, "resample": 4.0, "poisson": 3.0}
-STRANGER = {"kind": "phantom", "name": "disc", "outside": "blank", "probability": None}
+STRANGER = {"kind": "phantom", "way": "as it is", "name": "disc", "outside": "blank", "probability": None}
 
 
 VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})

@@ -26,6 +26,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--run", dest="run_dir", type=Path, help="a training's folder with history.json, for the curves"
     )
     command.add_argument("--from-rows", type=Path, help="a report's folder: make the report again, score nothing")
+    command.add_argument(
+        "--fakes",
+        action="append",
+        metavar="READER=DIR",
+        help="a data set with fakes of its own, e.g. ct-gan=DIR; measured beside the others, never trained on",
+    )
     command.add_argument("--quick", action="store_true", help="40 images at most, 12 under each condition")
     command.add_argument("--images", type=int, help="as many test images at most (default: all)")
     command.add_argument("--grid-images", type=int, help="images under each condition (default: 60; 0: no grid)")
@@ -56,11 +62,24 @@ def run(options: argparse.Namespace) -> int:
             command=_command(options, bundles),
             data=options.data,
             run=options.run_dir,
+            brought=_brought(options.fakes or []),
         )
     if not options.leave_card:
         reference.write_figures(bundles[0], report["figures"], options.config)
     _say(report, output)
     return 0
+
+
+def _brought(named: list[str]) -> dict[str, Any]:
+    from training.datasets import READERS
+
+    found = {}
+    for one in named:
+        reader, _, root = one.partition("=")
+        if reader not in READERS or not root:
+            raise SystemExit(f"--fakes {one}: say READER=DIR with one of {', '.join(sorted(READERS))}")
+        found[reader] = READERS[reader](Path(root))
+    return found
 
 
 def _extent(options: argparse.Namespace) -> Any:
@@ -82,6 +101,8 @@ def _command(options: argparse.Namespace, bundles: list[Path]) -> str:
         words += ["--bundle", str(bundle)]
     if options.generators:
         words += ["--generators", str(options.generators)]
+    for one in options.fakes or []:
+        words += ["--fakes", one]
     words += ["--quick"] if options.quick else []
     for name in ("images", "grid_images", "baseline_minutes"):
         value = getattr(options, name)

@@ -15,11 +15,11 @@ class Row:
 
     ``family`` is clean for a real image, else the family (or the generator) of the fake. ``codec`` is the lossy
     compression that the image went through here, ``change`` any other processing; both are empty where nothing was
-    done. ``lossy``: it was compressed with loss, here or before.
-    ``run`` names an edit over neighbouring slices of a series. ``score`` is the raw logit; ``probability`` and
-    ``verdict`` are what the card makes of it, empty for a detector without a card. ``outside`` says why an image
-    isn't of the kind the detector was made for. ``cells`` are the map's logits and ``truth`` the edited part (0..1)
-    of each cell, kept for local fakes alone.
+    done. ``lossy``: it was compressed with loss, here or before. ``run`` names an edit over neighbouring slices of a
+    series, ``source`` a data set with fakes of its own. ``score`` is the raw logit; ``probability`` and ``verdict``
+    are what the card makes of it, empty for a detector without a card. ``outside`` says why an image isn't of the
+    kind the detector was made for. ``cells`` are the map's logits and ``truth`` the edited part (0..1) of each cell,
+    kept for local fakes alone.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Row:
     detector: str = ""
     change: str = ""
     run: str = ""
+    source: str = ""
     lossy: bool = False
     probability: float | None = None
     verdict: str = ""

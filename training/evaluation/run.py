@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.progress import track
 
 from training import probes
 from training.baselines import Detector, fit_residual_statistics, train_plain224
+from training.datasets import Sample
 from training.evaluation import outside
 from training.evaluation.bars import PLAIN
 from training.evaluation.conditions import Condition, grid
@@ -54,21 +56,24 @@ def evaluate(
     command: str,
     data: Path,
     run: Path | None = None,
+    brought: Mapping[str, Sequence[Sample]] | None = None,
 ) -> Plain:
     """Scores everything, writes the table and the report into ``output`` and returns the report.
 
     The first bundle is the one that is evaluated; the others take part in the matrix. ``run`` is the folder of a
-    training with its history.json.
+    training with its history.json. ``brought`` are data sets with fakes of their own, by name; what belongs to
+    patients of the training or validation part is left out.
     """
     began = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     others = _baselines(setting, output, extent) if extent.baselines else []
-    rows = _rows(setting, [*bundles, *(detector for _, detector in others)], extent)
+    sets = unseen(setting, brought or {})
+    rows = _rows(setting, [*bundles, *(detector for _, detector in others)], extent, sets)
     main = bundles[0]
     context: Plain = {
         "detectors": [*(_bundle(one) for one in bundles), *(_baseline(kind, one) for kind, one in others)],
         "conditions": [condition.name for condition in _conditions(setting)],
-        "probes": _probes(setting, main, extent),
+        "probes": _probes(setting, main, extent, [sample for samples in sets.values() for sample in samples]),
         "outside": _outside(setting, main, extent, data),
         "history": history(run),
         "evaluated": _evaluated(setting, main, extent, command),
@@ -107,10 +112,20 @@ def _conditions(setting: Setting) -> tuple[Condition, ...]:
     return grid(hounsfield=setting.configuration.sampling.hounsfield)
 
 
-def _rows(setting: Setting, detectors: Sequence[Detector], extent: Extent) -> list[Row]:
+def unseen(setting: Setting, brought: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
+    """What of some data sets belongs to no patient whom the model has seen."""
+    known = {sample.patient for sample in (*setting.split.train, *setting.split.validation)}
+    return {name: [sample for sample in samples if sample.patient not in known] for name, samples in brought.items()}
+
+
+def _rows(
+    setting: Setting, detectors: Sequence[Detector], extent: Extent, sets: Mapping[str, Sequence[Sample]]
+) -> list[Row]:
     volumes = setting.configuration.pinned_to_test
     scorer = Scorer(setting, detectors, watch=_watched)
     rows = scorer.rows("test", seed=TEST_SEED, images=extent.images, skip=volumes)
+    for name, samples in sets.items():
+        rows += scorer.brought(samples, source=name, images=extent.images, seed=TEST_SEED)
     first = Scorer(setting, detectors[:1], watch=_watched)
     if extent.grid_images:
         most = min(extent.grid_images, extent.images or extent.grid_images)
@@ -127,23 +142,20 @@ def _baselines(setting: Setting, output: Path, extent: Extent) -> list[tuple[str
     return [(PLAIN, trained), ("hand-made", fit_residual_statistics(setting))]
 
 
-def _probes(setting: Setting, detector: Detector, extent: Extent) -> list[Plain]:
+def _probes(setting: Setting, detector: Detector, extent: Extent, samples: Sequence[Sample]) -> list[Plain]:
     if not extent.probes:
         return []
-    return [asdict(result) for result in probes.run(setting, detector, images=extent.probe_images)]
+    return [asdict(result) for result in probes.run(setting, detector, images=extent.probe_images, samples=samples)]
 
 
 def _outside(setting: Setting, detector: ClassifierDetector, extent: Extent, data: Path) -> list[Plain]:
     configuration = setting.configuration
-    shape = setting.split.train[0].image.shape
-    found = outside.strangers(
-        hounsfield=configuration.sampling.hounsfield,
-        side_px=min(shape),
-        own=outside.own_kinds(configuration.reader),
-        data=data,
-        most=extent.stranger_images,
+    found = outside.strangers(data, reader=configuration.reader, name=configuration.name, most=extent.stranger_images)
+    shapes = Counter(sample.image.shape for sample in setting.split.train)
+    usual = shapes.most_common(1)[0][0]
+    return outside.read_strangers(
+        detector, found, shape=(usual[0], usual[1]), hounsfield=configuration.sampling.hounsfield
     )
-    return outside.read_strangers(detector, found)
 
 
 def _bundle(detector: ClassifierDetector) -> Plain:

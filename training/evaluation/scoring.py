@@ -42,6 +42,7 @@ class Job:
     codec: str = ""
     change: str = ""
     run: str = ""
+    source: str = ""
     mask: Array | None = None
 
     @property
@@ -77,8 +78,7 @@ class Scorer:
     def rows(self, part: str, *, seed: int, images: int = 0, skip: Sequence[str] = ()) -> list[Row]:
         """Samples of a part, clean and with one fake of each family, as they are.
 
-        ``images``: as many samples at most, drawn by the seed; 0 for all. ``skip`` names patients left out. Fakes that
-        the data set brings along are scored under their generator's name.
+        ``images``: as many samples at most, drawn by the seed; 0 for all. ``skip`` names patients left out.
         """
         chosen = self._chosen(part, seed, images, skip)
         jobs = (job for number in chosen for job in self._images(part, number, seed))
@@ -94,6 +94,18 @@ class Scorer:
         chosen = self._chosen(part, seed, images, skip)
         jobs = self._conditioned(part, chosen, conditions, seed)
         return self._scored(jobs, 2 * len(chosen) * len(conditions), "robustness")
+
+    def brought(self, samples: Sequence[Sample], *, source: str, images: int = 0, seed: int = 0) -> list[Row]:
+        """A data set's own real images and fakes as they are; ``images`` of each generator and of the real at most."""
+        kinds: dict[str, list[Sample]] = {}
+        for sample in samples:
+            kinds.setdefault(CLEAN if _real(sample) else sample.generator or "fake", []).append(sample)
+        jobs = []
+        for family, members in kinds.items():
+            order = np.random.default_rng(seed).permutation(len(members))[: images or None]
+            for sample in (members[at] for at in order):
+                jobs.append(Job(sample=sample, image=sample.image, family=family, source=source, mask=sample.mask))
+        return self._scored(jobs, len(jobs), source)
 
     def clean(self, part: str, *, images: int = 0, seed: int = 0) -> list[Row]:
         """Samples of a part as they are."""
@@ -149,10 +161,6 @@ class Scorer:
     def _images(self, part: str, number: int, seed: int, families: Sequence[str] | None = None) -> Iterator[Job]:
         """One sample, clean and with its fakes; each fake's draw depends on seed, sample and family alone."""
         sample = getattr(self._setting.split, part)[number]
-        if not _real(sample):
-            mask = sample.mask
-            yield Job(sample=sample, image=sample.image, family=sample.generator or "fake", mask=mask)
-            return
         yield Job(sample=sample, image=sample.image)
         sampler = self._sampler(part)
         for family in self.families if families is None else families:
@@ -242,6 +250,7 @@ def _row(job: Job, reading: Reading, detector: Detector, *, keep_cells: bool) ->
         codec=job.codec,
         change=job.change,
         run=job.run,
+        source=job.source,
         lossy=job.lossy,
         score=float(reading.score),
         outside=reading.outside,

@@ -20,7 +20,7 @@ def summarise(rows: Sequence[Row], context: Plain) -> Plain:
     detectors = context["detectors"]
     main = detectors[0]
     mine = [row for row in rows if row.detector == main["name"]]
-    base = [row for row in mine if not row.condition and not row.run]
+    base = _base(rows, main["name"])
     grid = [row for row in mine if row.condition]
     groups = grouped(base, main["families"])
     clean = [row for row in base if not row.fake]
@@ -39,6 +39,7 @@ def summarise(rows: Sequence[Row], context: Plain) -> Plain:
         "reliability": measures.reliability(base),
         "histogram": measures.histogram(base),
         "prevalence": measures.prevalence(clean, fakes),
+        "brought": brought(mine, main["families"]),
         "strata": strata(base, main["families"]),
         "series": series_measures(mine, profile),
         "localisation": localisation(base, -profile["intercept"] / profile["slope"]),
@@ -80,11 +81,22 @@ def strata(base: Sequence[Row], trained: Sequence[str]) -> list[Plain]:
     ]
 
 
+def brought(rows: Sequence[Row], trained: Sequence[str]) -> list[Plain]:
+    """Data sets with fakes of their own: the fakes against the real images of the same set."""
+    result = []
+    for source in sorted({row.source for row in rows} - {""}):
+        mine = [row for row in rows if row.source == source]
+        clean = [row for row in mine if not row.fake]
+        entry = {"source": source, "false_alarms": measures.called(clean, "fake")}
+        result.append(entry | measures.image_measures(mine) | {"families": comparisons.families(mine, trained)})
+    return result
+
+
 def outside(found: Sequence[Plain]) -> Plain:
     """Images of other kinds: how each kind was called, and how many were answered with real or fake."""
     kinds: dict[str, list[Plain]] = {}
     for item in found:
-        kinds.setdefault(item["kind"], []).append(item)
+        kinds.setdefault(f"{item['kind']}: {item['way']}", []).append(item)
     answered = sum(item["verdict"] in ("real", "fake") for item in found)
     return {
         "answered": {"count": answered, "of": len(found)},
@@ -94,6 +106,7 @@ def outside(found: Sequence[Plain]) -> Plain:
                 "of": len(items),
                 "refused": sum(bool(item["outside"]) for item in items),
                 "verdicts": {name: sum(item["verdict"] == name for item in items) for name in _LABELS},
+                "answered": [item["name"] for item in items if item["verdict"] in ("real", "fake")],
                 "reasons": sorted({item["outside"] for item in items if item["outside"]}),
             }
             for kind, items in kinds.items()
@@ -135,7 +148,7 @@ def _with_families(groups: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Ro
 
 
 def _base(rows: Sequence[Row], name: str) -> list[Row]:
-    return [row for row in rows if row.detector == name and not row.condition and not row.run]
+    return [row for row in rows if row.detector == name and not (row.condition or row.run or row.source)]
 
 
 def plain(value: Any) -> Any:
