@@ -27,7 +27,7 @@ class Recipe:
     learning_rate: float
     latents: int = 0
     l1_weight: float = 100.0
-    kl_weight: float = 1e-4
+    kl_weight: float = 1e-5
 
 
 RECIPES: dict[str, Recipe] = {
@@ -187,7 +187,7 @@ def _pix2pix(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[
 
 
 def _vae(network: nn.Module, recipe: Recipe, device: torch.device) -> tuple[list[torch.optim.Optimizer], Step]:
-    """L1 and a small Kullback-Leibler term."""
+    """L1 and a Kullback-Leibler term, small enough (1e-5) that fine texture is worth its latents."""
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
 
     def step(patches: Patches) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from training.configuration import Configuration
 from training.datasets import Sample
-from training.generators.learning import RECIPES, Budget, Recipe, learn
+from training.generators.learning import RECIPES, Budget, learn
 from training.generators.patches import PatchSource
 from training.generators.store import (
     FILE,
@@ -62,7 +63,9 @@ def produce(
     for name in names:
         start = read_network(output, name, about) if further and name in about["generators"] else None
         before = about["generators"].get(name, {}) if start is not None else {}
-        recipe = Recipe(**before["recipe"]) if before else RECIPES[name]
+        recipe = RECIPES[name]
+        if before:
+            recipe = replace(recipe, base=before["recipe"]["base"], latents=before["recipe"]["latents"])
         learned = learn(
             name,
             source,
