@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import save_file
 
 from training import domain
+from training.checkpoint import read
 from training.configuration import Configuration
 from training.setting import Setting
 from training.split import patients
 
 FORMAT = 1
-# Tiles are as large as the crops that the network learnt from. Larger ones are quicker and were worse: knee,
-# validation, families in training, after 675 steps: AUC 0.784 with 96 px, 0.764 with 128, 0.745 with 224.
-TILE_PX, OVERLAP_PX = 96, 32
 
 
 def write_bundle(
@@ -45,10 +42,14 @@ def write_bundle(
         "version": version,
         "modality": configuration.modality,
         "description": about.get("description", ""),
-        "network": {"backbone": configuration.backbone, "in_channels": len(configuration.preprocessing.channels)},
+        "network": {
+            "backbone": configuration.backbone,
+            "in_channels": len(configuration.preprocessing.channels),
+            "cell_px": configuration.cell_px,
+        },
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "preprocessing": configuration.preprocessing_source,
-        "tile": {"size": TILE_PX, "overlap": OVERLAP_PX},
+        "tile": {"size": configuration.tile_px, "overlap": configuration.overlap_px},
         "pooling": {
             "top_k_positions": configuration.training.top_positions,
             "contiguous_k": 3 if configuration.sampling.hounsfield else 1,
@@ -57,7 +58,7 @@ def write_bundle(
         "thresholds": {"real_below": 0.5, "fake_above": 0.9},
         "domain": domain.as_mapping(bounds),
         "data": about.get("data", []),
-        "training": plain(configuration) | _spent(checkpoint) | {"split": _split_sizes(setting)},
+        "training": plain(configuration, setting) | _spent(checkpoint) | {"split": _split_sizes(setting)},
     }
     write_card(directory, card)
 
@@ -74,15 +75,15 @@ def read_card(directory: Path) -> dict[str, Any]:
 
 def network_tensors(checkpoint: Path) -> dict[str, np.ndarray]:
     """The averaged weights of a checkpoint: kernels in fp16, everything else as it is."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+    state = read(checkpoint)["average"]
     return {name: (value.half() if value.ndim > 1 else value).contiguous().numpy() for name, value in state.items()}
 
 
-def plain(configuration: Configuration) -> dict[str, Any]:
-    """What a card says of how its model was trained."""
+def plain(configuration: Configuration, setting: Setting) -> dict[str, Any]:
+    """What a card says of how its model was trained; families whose generators were missing are not in it."""
     training = configuration.training
     return {
-        "families": list(configuration.families),
+        "families": list(setting.available(configuration.families)),
         "held_out_families": list(configuration.held_out_families),
         "pairs_per_step": training.pairs,
         "crops_px": [side for _, side in training.phases],
@@ -92,10 +93,13 @@ def plain(configuration: Configuration) -> dict[str, Any]:
 
 
 def _spent(checkpoint: Path) -> dict[str, Any]:
-    progress = torch.load(checkpoint, map_location="cpu", weights_only=True)["progress"]
+    progress = read(checkpoint)["progress"]
     return {
         "steps": progress["step"],
+        "crops": progress["images"],
         "wall_clock_s": round(progress["elapsed_s"]),
+        "device": progress["device"],
+        "begun_with": progress["begun_with"],
         "validation_auc_of_crops": round(progress["best_auc"], 4),
     }
 

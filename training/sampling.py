@@ -7,14 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from medfake_pacs.pixels.preprocess import Preprocessing, prepare
+from medfake_pacs.pixels.preprocess import Preprocessing, bounds_of, channels_of, rescaled
 from training.datasets import Sample
 from training.degrade import degrade
 from training.forge import WHOLE, Forge, Forged
-from training.forge.site import Array, Site, noise_sigma, soft_mask
+from training.forge.site import Array, Site, anatomy, noise_sigma, soft_mask
 
-CELL_PX = 32
 IGNORED = -1.0
+_EDITED, _UNTOUCHED = 0.25, 0.01
+# The widest mask reaches 40 px from its centre; an edit isn't cut by the edge of the image.
+_RIM_PX = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class SamplingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """``pixels`` (N, C, S, S) float32, ``labels`` (N,) 0 or 1, ``cells`` (N, S/32, S/32) 0, 1 or -1 (ignored)."""
+    """``pixels`` (N, C, S, S) float32, ``labels`` (N,) 0 or 1, ``cells`` (N, S/cell, S/cell) 0, 1 or -1 (ignored)."""
 
     pixels: Array
     labels: Array
@@ -40,24 +42,27 @@ class Batch:
 
 
 class Places:
-    """Where a sample may be edited: inside the body (CT) or on the bright parts (radiograph)."""
+    """Where a sample may be edited: in the patient, and seven times in ten in the lung where there is one (CT)."""
 
     def __init__(self, sample: Sample, *, hounsfield: bool) -> None:
-        smooth = gaussian_filter(sample.image, 4.0)
-        inside = np.zeros(smooth.shape, bool)
-        inside[24:-24, 24:-24] = True
-        lung = inside & (smooth > -930) & (smooth < -500) if hounsfield else inside & (smooth > 25)
-        body = inside & (smooth > -900) if hounsfield else lung
-        if not lung.any():
-            lung = body
-        if not lung.any():
-            lung = inside
-        self._lung = np.flatnonzero(lung).astype(np.int32)
-        self._body = np.flatnonzero(body).astype(np.int32) if body.any() else self._lung
-        self._width = smooth.shape[1]
+        inside = np.zeros(sample.image.shape, bool)
+        inside[_RIM_PX:-_RIM_PX, _RIM_PX:-_RIM_PX] = True
+        body = inside & anatomy(sample.image, hounsfield=hounsfield)
+        lung = body
+        if hounsfield:
+            smooth = gaussian_filter(sample.image, 4.0)
+            lung = body & (smooth > -930) & (smooth < -500)
+        first, second = (self._flat(area, inside) for area in (lung, body))
+        self._lung = first if lung.any() else second
+        self._body = second
+        self._width = sample.image.shape[1]
+
+    @staticmethod
+    def _flat(area: npt.NDArray[np.bool_], otherwise: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+        return np.flatnonzero(area if area.any() else otherwise).astype(np.int32)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
-        """One place (row, column); seven in ten in the lung where there is one."""
+        """One place (row, column)."""
         flat = int(rng.choice(self._lung if rng.random() < 0.7 else self._body))
         return flat // self._width, flat % self._width
 
@@ -66,12 +71,21 @@ class PairSampler:
     """Draws pairs from some samples; every random choice comes from the generator that is given."""
 
     def __init__(
-        self, samples: Sequence[Sample], forge: Forge, preprocessing: Preprocessing, settings: SamplingSettings
+        self,
+        samples: Sequence[Sample],
+        forge: Forge,
+        preprocessing: Preprocessing,
+        settings: SamplingSettings,
+        *,
+        cell_px: int = 16,
     ) -> None:
         self._samples = samples
         self._forge = forge
         self._preprocessing = preprocessing
         self._settings = settings
+        self._cell_px = cell_px
+        self._bounds = [bounds_of(sample.image, preprocessing) for sample in samples]
+        self._reach_px = max((channel.size // 2 for channel in preprocessing.channels), default=0)
         self._places = [Places(sample, hounsfield=settings.hounsfield) for sample in samples]
         self._weights = _patient_weights(samples)
 
@@ -100,12 +114,12 @@ class PairSampler:
         )
         top, left = crop_corner(real.shape, centre, crop_px, rng)
         area = (slice(top, top + crop_px), slice(left, left + crop_px))
-        pixels = [prepare(image, self._preprocessing)[:, *area] for image in (real, fake)]
+        pixels = [self._prepared(number, image, area) for image in (real, fake)]
         if rng.random() < settings.stray_chance:
             pixels[0] = self._stray(crop_px, rng)
         turn, flip = int(rng.integers(4)), bool(rng.integers(2))
         planes = [_turned(plane, turn, flip) for plane in (*pixels, forged.mask[None, *area])]
-        return planes[0], planes[1], cells_of(planes[2][0])
+        return planes[0], planes[1], cells_of(planes[2][0], self._cell_px)
 
     def forge_window(
         self, number: int, crop_px: int, families: Sequence[str], rng: np.random.Generator
@@ -146,13 +160,11 @@ class PairSampler:
     ) -> Site:
         image = self._samples[number].image
         other = self._places[number].draw(rng)
-        donor = np.roll(image, (centre[0] - other[0], centre[1] - other[1]), axis=(0, 1))[rows, columns]
+        donor = _shifted(image, rows, columns, (other[0] - centre[0], other[1] - centre[1]))
         inner = (centre[0] - rows.start, centre[1] - columns.start)
         return make_site(image[rows, columns], donor, inner, rng.uniform(*self._settings.radius_px), rng)
 
     def _window(self, shape: tuple[int, ...], centre: tuple[int, int], crop_px: int) -> tuple[slice, slice]:
-        if self._preprocessing.percentiles is not None:
-            return slice(0, shape[0]), slice(0, shape[1])
         side = crop_px + 2 * self._settings.margin_px
         starts = [
             int(np.clip(place - side // 2, 0, max(0, size - side))) for place, size in zip(centre, shape, strict=True)
@@ -161,11 +173,23 @@ class PairSampler:
 
     def _stray(self, crop_px: int, rng: np.random.Generator) -> Array:
         """A real crop from anywhere, background included."""
-        image = self._samples[int(rng.integers(len(self._samples)))].image
+        number = int(rng.integers(len(self._samples)))
+        image = self._samples[number].image
         top, left = (int(rng.integers(size - crop_px + 1)) for size in image.shape)
-        if self._preprocessing.percentiles is not None:
-            return prepare(image, self._preprocessing)[:, top : top + crop_px, left : left + crop_px]
-        return prepare(image[top : top + crop_px, left : left + crop_px], self._preprocessing)
+        return self._prepared(number, image, (slice(top, top + crop_px), slice(left, left + crop_px)))
+
+    def _prepared(self, number: int, window: Array, area: tuple[slice, slice]) -> Array:
+        """A part (C, S, S) of a window of a sample, as `prepare` would make it of the whole frame.
+
+        The neighbourhoods at the rim are whole wherever the window goes on; the percentiles are the whole sample's.
+        """
+        wider, inner = [], []
+        for part, size in zip(area, window.shape, strict=True):
+            start = max(0, part.start - self._reach_px)
+            wider.append(slice(start, min(size, part.stop + self._reach_px)))
+            inner.append(slice(part.start - start, part.stop - start))
+        values = rescaled(window[tuple(wider)], self._bounds[number])
+        return channels_of(values, self._preprocessing)[:, *inner]
 
 
 def make_site(window: Array, donor: Array, centre: tuple[int, int], radius: float, rng: np.random.Generator) -> Site:
@@ -192,12 +216,22 @@ def crop_corner(
     return corner[0], corner[1]
 
 
-def cells_of(mask: npt.NDArray[np.float32]) -> Array:
-    """A fake's cells: 1 where a quarter or more of the 32×32 cell is edited, else ignored."""
-    rows, columns = (-(-size // CELL_PX) for size in mask.shape)
-    padded = np.pad(mask, ((0, rows * CELL_PX - mask.shape[0]), (0, columns * CELL_PX - mask.shape[1])))
-    share = padded.reshape(rows, CELL_PX, columns, CELL_PX).mean(axis=(1, 3))
-    return np.where(share > 0.25, 1.0, IGNORED).astype(np.float32)
+def cells_of(mask: npt.NDArray[np.float32], cell_px: int) -> Array:
+    """A fake's cells: 1 where a quarter or more is visibly edited, 0 where nearly nothing is touched, else ignored."""
+    rows, columns = (-(-size // cell_px) for size in mask.shape)
+    padded = np.pad(mask, ((0, rows * cell_px - mask.shape[0]), (0, columns * cell_px - mask.shape[1])))
+    by_cell = padded.reshape(rows, cell_px, columns, cell_px)
+    seen, touched = ((by_cell > level).mean(axis=(1, 3)) for level in (0.5, 0.0))
+    return np.where(seen > _EDITED, 1.0, np.where(touched < _UNTOUCHED, 0.0, IGNORED)).astype(np.float32)
+
+
+def _shifted(image: Array, rows: slice, columns: slice, by: tuple[int, int]) -> Array:
+    """The part of an image that lies ``by`` (rows, columns) from the one named; mirrored beyond the edges."""
+    places = []
+    for part, size, step in zip((rows, columns), image.shape, by, strict=True):
+        at = np.abs(np.arange(part.start, min(part.stop, size)) + step)
+        places.append(size - 1 - np.abs(size - 1 - at))
+    return image[np.ix_(*places)]
 
 
 def _turned(plane: Array, turn: int, flip: bool) -> Array:

@@ -1,17 +1,17 @@
-"""What training and evaluation share: the split data, the forge fitted to training patients, validation pairs."""
+"""What training and evaluation share: the split data, and the forge fitted to training patients."""
 
-import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from training.configuration import Configuration
 from training.datasets import READERS
-from training.forge import Forge, reconstruct
-from training.sampling import Batch, PairSampler
+from training.forge import Family, Forge, reconstruct
+from training.generators import check_unseen, load
+from training.provenance import cleaned
+from training.sampling import PairSampler
 from training.split import Split, by_patient
 
 
@@ -26,45 +26,37 @@ class Setting:
     def sampler(self, part: str) -> PairSampler:
         """The pairs of one part of the split."""
         configuration = self.configuration
-        return PairSampler(getattr(self.split, part), self.forge, configuration.preprocessing, configuration.sampling)
+        return PairSampler(
+            getattr(self.split, part),
+            self.forge,
+            configuration.preprocessing,
+            configuration.sampling,
+            cell_px=configuration.cell_px,
+        )
+
+    def available(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        """Those families that the forge can make: learned ones need their generators."""
+        return tuple(family for family in families if family in self.forge.families)
 
 
-def make_setting(configuration: Configuration, data: Path) -> Setting:
-    """Reads the images under ``data``, splits them by patient, and only then fits the forge."""
+def make_setting(configuration: Configuration, data: Path, generators: Path | None = None) -> Setting:
+    """Reads the images under ``data``, splits them by patient, and only then fits the forge.
+
+    ``generators`` holds what `python -m training generators` made of the same data.
+
+    Raises: ValueError where the generators learnt from patients of the validation or test part.
+    """
     samples = READERS[configuration.reader](data / configuration.folder)
-    split = by_patient(samples, seed=configuration.seed, pinned_to_test=configuration.pinned_to_test)
+    real = [
+        cleaned(sample, scale=configuration.scale, requantise=configuration.requantise)
+        for sample in samples
+        if sample.label == "real"
+    ]
+    split = by_patient(real, seed=configuration.seed, pinned_to_test=configuration.pinned_to_test)
+    learned: Mapping[str, Family] = {}
+    if generators is not None:
+        check_unseen(generators, {sample.patient for sample in (*split.validation, *split.test)})
+        learned = load(generators)
     rng = np.random.default_rng(configuration.seed)
     codec = reconstruct.fit([sample.image for sample in split.train], rng)
-    return Setting(configuration=configuration, split=split, forge=Forge(codec))
-
-
-def validation_batches(setting: Setting, families: tuple[str, ...], pairs: int) -> list[Batch]:
-    """The same validation pairs every time: ``pairs`` of them, in batches of ten pairs, undegraded one in two."""
-    sampler = setting.sampler("validation")
-    rng = np.random.default_rng(setting.configuration.seed + 1000)
-    side = setting.configuration.training.validation_px
-    return [sampler.batch(10, side, families, rng) for _ in range(pairs // 10)]
-
-
-def pooled(logits: Tensor, positions: int) -> Tensor:
-    """The mean of the highest ``positions`` logits of each map (N, h, w), as (N,)."""
-    flat = logits.flatten(1)
-    return flat.topk(min(positions, flat.shape[1]), dim=1).values.mean(dim=1)
-
-
-class Average:
-    """An exponential moving average of a network, batch-norm statistics included."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self._decay = decay
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Moves towards ``network``; quickly during the first steps."""
-        decay = min(self._decay, (1 + step) / (10 + step))
-        for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - decay)
-            else:
-                mine.copy_(theirs)
+    return Setting(configuration=configuration, split=split, forge=Forge(codec, learned))

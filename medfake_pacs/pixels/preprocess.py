@@ -69,14 +69,22 @@ def _channel(entry: Mapping[str, Any]) -> Channel:
     return channel
 
 
-def rescaled(frame: Array, preprocessing: Preprocessing) -> Array:
-    """The frame (H, W) with the recipe's percentiles mapped to 0 and 255, or itself where it has none."""
+def bounds_of(frame: Array, preprocessing: Preprocessing) -> tuple[float, float] | None:
+    """The values of a whole frame (H, W) at the recipe's percentiles; None where it has none."""
     if preprocessing.percentiles is None:
-        return frame
+        return None
     low, high = np.percentile(frame, preprocessing.percentiles)
+    return float(low), float(high)
+
+
+def rescaled(values: Array, bounds: tuple[float, float] | None) -> Array:
+    """Values (H, W) with the bounds mapped to 0 and 255, or themselves where there are none."""
+    if bounds is None:
+        return values
+    low, high = bounds
     if high <= low:
-        return np.zeros_like(frame)
-    return ((frame - np.float32(low)) * np.float32(255.0 / (high - low))).astype(np.float32)
+        return np.zeros_like(values)
+    return ((values - np.float32(low)) * np.float32(255.0 / (high - low))).astype(np.float32)
 
 
 def channels_of(values: Array, preprocessing: Preprocessing) -> Array:
@@ -95,7 +103,8 @@ def channels_of(values: Array, preprocessing: Preprocessing) -> Array:
 
 def prepare(frame: Array, preprocessing: Preprocessing) -> Array:
     """The model's input (C, H, W) float32 of one frame (H, W) float32 in modality units (HU for CT)."""
-    return channels_of(rescaled(np.asarray(frame, np.float32), preprocessing), preprocessing)
+    values = np.asarray(frame, np.float32)
+    return channels_of(rescaled(values, bounds_of(values, preprocessing)), preprocessing)
 
 
 def preparer(recipe: Mapping[str, Any]) -> Callable[[Array], Array]:

@@ -1,7 +1,6 @@
-"""Pairs, degradation and the training loop, on small made-up images."""
+"""Pairs, their degradation and what the loss makes of them, on small made-up images."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +10,14 @@ from medfake_pacs.pixels.preprocess import Preprocessing, preparer
 from tests.support import REPOSITORY
 from tests.unit.test_training_forge import picture
 from training import sampling
-from training.configuration import Configuration, read_configuration
+from training.configuration import Configuration, read_configuration, read_plan
 from training.datasets import Sample
 from training.degrade import degrade, jpeg2000
 from training.forge import Forge, reconstruct
+from training.loss import pair_loss, pooled
 from training.sampling import PairSampler, SamplingSettings, cells_of
-from training.setting import Setting, pooled
+from training.setting import Setting
 from training.split import by_patient
-from training.train import Trainer, pair_loss
 
 CONFIGS = REPOSITORY / "training" / "configs"
 FAMILIES = ("noise", "nodule", "upsample")
@@ -27,10 +26,7 @@ FAMILIES = ("noise", "nodule", "upsample")
 @pytest.fixture(scope="module")
 def configuration() -> Configuration:
     lung = read_configuration(CONFIGS / "lung-ct.toml")
-    training = replace(
-        lung.training, pairs=4, phases=((0.0, 64),), validation_pairs=10, validation_px=64, validate_every_s=1e9
-    )
-    return replace(lung, backbone="test_efficientnet", families=FAMILIES, pinned_to_test=(), training=training)
+    return replace(lung, backbone="test_efficientnet", families=FAMILIES, pinned_to_test=())
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +40,29 @@ def setting(configuration: Configuration) -> Setting:
     return Setting(configuration=configuration, split=split, forge=Forge(codec))
 
 
-@pytest.mark.parametrize("name", ["lung-ct", "knee-xr", "quick"])
+@pytest.mark.parametrize("name", ["lung-ct", "knee-xr", "chest-xr", "quick"])
 def test_the_configurations_can_be_read(name: str) -> None:
     configuration = read_configuration(CONFIGS / f"{name}.toml")
     assert configuration.name == name
     assert not set(configuration.families) & set(configuration.held_out_families)
     assert len(configuration.families) >= 4
+
+
+def test_a_plan_brings_its_members_together() -> None:
+    plan = read_plan(CONFIGS / "joint.toml")
+    assert [member.name for member in plan.members] == ["knee-xr", "chest-xr", "lung-ct"]
+    with pytest.raises(ValueError, match="several models"):
+        read_configuration(CONFIGS / "joint.toml")
+    alone = read_plan(CONFIGS / "knee-xr.toml")
+    assert [member.name for member in alone.members] == ["knee-xr"]
+    assert alone.training == alone.members[0].training
+
+
+def test_members_that_do_not_fit_together_are_refused() -> None:
+    plan = read_plan(CONFIGS / "joint.toml")
+    other = replace(plan.members[0], backbone="efficientnet_b0")
+    with pytest.raises(ValueError, match="backbone"):
+        replace(plan, members=(plan.members[1], other))
 
 
 def plain_sampler(setting: Setting, preprocessing: Preprocessing) -> PairSampler:
@@ -83,15 +96,30 @@ def test_a_pair_is_one_place_and_differs_only_near_the_edit(setting: Setting) ->
     assert (same > 0.2).all()
     assert (same < 1).all()
     assert (batch.cells[:6] == 0).all()
-    assert set(np.unique(batch.cells[6:])) <= {sampling.IGNORED, 1.0}
+    for cells, unchanged in zip(batch.cells[6:], real == fake, strict=True):
+        outer = unchanged.reshape(6, 16, 6, 16).all(axis=(1, 3))
+        assert outer[cells == 0].any()
+        assert not outer[cells == 1].any()
 
 
 def test_cells_are_those_that_hold_the_edit() -> None:
     mask = np.zeros((96, 96), np.float32)
     mask[32:64, 64:] = 1
-    expected = np.full((3, 3), sampling.IGNORED)
-    expected[1, 2] = 1
-    assert np.array_equal(cells_of(mask), expected)
+    mask[30:32, 64:] = 0.2
+    expected = np.zeros((3, 3))
+    expected[1, 2], expected[0, 2] = 1, sampling.IGNORED
+    assert np.array_equal(cells_of(mask, 32), expected)
+    fine = cells_of(mask, 16)
+    assert fine.shape == (6, 6)
+    assert (fine[2:4, 4:] == 1).all()
+
+
+def test_what_lies_beyond_an_edge_is_mirrored(setting: Setting) -> None:
+    """A donor that wrapped around would put the image's other side into the middle of an edit."""
+    image = np.arange(200 * 180, dtype=np.float32).reshape(200, 180)
+    part = sampling._shifted(image, slice(0, 100), slice(60, 160), (-30, 50))
+    assert np.array_equal(part[30:, :70], image[:70, 110:180])
+    assert np.array_equal(part[:30], part[60:30:-1])
 
 
 def test_a_degradation_is_the_same_for_both_of_a_pair() -> None:
@@ -114,23 +142,7 @@ def test_jpeg_2000_of_a_ct_slice_keeps_hounsfield_units() -> None:
 
 def test_the_loss_rewards_the_right_side(setting: Setting) -> None:
     batch = plain_sampler(setting, setting.configuration.preprocessing).batch(4, 96, FAMILIES, np.random.default_rng(3))
-    right = torch.cat([torch.full((4, 3, 3), -3.0), torch.full((4, 3, 3), 3.0)])
-    assert pair_loss(right, batch, 9, 0.5) < 0.1 < pair_loss(torch.zeros(8, 3, 3), batch, 9, 0.5)
+    right = torch.cat([torch.full((4, 6, 6), -3.0), torch.full((4, 6, 6), 3.0)])
+    assert pair_loss(right, batch, 9, 0.5) < 0.1 < pair_loss(torch.zeros(8, 6, 6), batch, 9, 0.5)
     assert pair_loss(-right, batch, 9, 0.5) > 3
     assert pooled(torch.arange(9.0).reshape(1, 3, 3), 2).item() == 7.5
-
-
-def trainer(setting: Setting, output: Path, budget_s: float) -> Trainer:
-    output.mkdir(exist_ok=True)
-    return Trainer(setting, output, budget_s=budget_s, device="cpu", threads=1)
-
-
-def test_a_run_ends_within_its_budget_and_goes_on_where_it_was(setting: Setting, tmp_path: Path) -> None:
-    first = trainer(setting, tmp_path, 1.5).run()
-    assert first.step > 0
-    assert (tmp_path / "best.pt").exists()
-    second = trainer(setting, tmp_path, first.elapsed_s + 1.5).run()
-    assert second.step > first.step
-    assert second.history[: len(first.history)] == first.history
-    third = trainer(setting, tmp_path, 0.5).run()
-    assert third.step == second.step

@@ -1,0 +1,137 @@
+"""A run: it learns, ends when it is told to, and goes on after a kill as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support import REPOSITORY, wait_for
+from tests.unit.test_training_forge import picture
+from training.checkpoint import BEST, LAST, read
+from training.configuration import Plan, TrainingSettings, read_configuration
+from training.datasets import Sample
+from training.forge import Forge, reconstruct
+from training.setting import Setting
+from training.split import by_patient
+from training.train import Trainer
+
+CONFIG = REPOSITORY / "training" / "configs" / "lung-ct.toml"
+FAMILIES = ("noise", "nodule", "upsample")
+SETTINGS = TrainingSettings(
+    pairs=4, phases=((0.0, 64), (0.5, 96)), steps=8, validation_pairs=8, validation_px=64, validate_every_steps=4
+)
+
+
+def setting_of(name: str = "lung-ct") -> Setting:
+    """Ten made-up slices; nothing is read from disk."""
+    configuration = replace(
+        read_configuration(CONFIG), name=name, backbone="test_efficientnet", families=FAMILIES, pinned_to_test=()
+    )
+    samples = [
+        Sample(image=picture(number, side=224), patient=f"p{number}", source="made up", name=f"{number}")
+        for number in range(10)
+    ]
+    split = by_patient(samples)
+    codec = reconstruct.fit([sample.image for sample in split.train], np.random.default_rng(0), count=300)
+    return Setting(configuration=configuration, split=split, forge=Forge(codec))
+
+
+def trainer(output: Path, settings: TrainingSettings = SETTINGS, members: int = 1, **options: object) -> Trainer:
+    """A trainer of as many members, all alike."""
+    output.mkdir(parents=True, exist_ok=True)
+    each = [setting_of(f"member{number}") for number in range(members)]
+    plan = Plan(name="try", seed=1, members=tuple(one.configuration for one in each), training=settings)
+    return Trainer(plan, each, output, device="cpu", threads=1, **options)  # type: ignore[arg-type]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of a checkpoint."""
+    state: dict[str, torch.Tensor] = read(path)["average"]
+    return state
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight steps that nothing interrupted."""
+    output = tmp_path_factory.mktemp("whole")
+    trainer(output).run()
+    return output
+
+
+def test_a_run_writes_what_it_learnt_and_how(whole: Path) -> None:
+    history = json.loads((whole / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [4, 8]
+    assert {"training_loss", "validation_loss", "validation_accuracy", "validation_auc"} <= set(history[0])
+    assert (whole / BEST).exists()
+    assert list((whole / "tensorboard").glob("events.*"))
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole: Path, tmp_path: Path) -> None:
+    script = "import sys; from tests.unit.test_training_run import endless; endless(sys.argv[1])"
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY, env=os.environ)
+    try:
+        wait_for((tmp_path / LAST).exists, 120, "a first checkpoint")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    assert 4 <= read(tmp_path / LAST)["progress"]["step"] < 8
+    trainer(tmp_path).run()
+    one, other = weights(whole / LAST), weights(tmp_path / LAST)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def endless(output: str) -> None:
+    """The same run, held up after its first validation until it is killed."""
+    one = trainer(Path(output))
+    step = one._step
+
+    def held(batch: object) -> float:
+        if one._progress.step == 5:
+            signal.pause()
+        return step(batch)  # type: ignore[arg-type]
+
+    one._step = held  # type: ignore[method-assign]
+    one.run()
+
+
+def test_a_budget_ends_a_run_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=0, validate_every_steps=0, validate_every_s=1e9)
+    first = trainer(tmp_path, settings, budget_s=1.0).run()
+    assert first.step > 0
+    second = trainer(tmp_path, settings, budget_s=first.elapsed_s + 1.0).run()
+    assert second.step > first.step
+    assert second.history[: len(first.history)] == first.history
+    assert trainer(tmp_path, settings, budget_s=0.5).run().step == second.step
+
+
+def test_a_run_ends_early_when_validation_does_not_improve(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=40, validate_every_steps=1, patience=2, learning_rate=0.0)
+    assert trainer(tmp_path, settings).run().step < 40
+
+
+def test_members_are_learnt_together_and_validated_apart(tmp_path: Path) -> None:
+    progress = trainer(tmp_path, replace(SETTINGS, steps=4), members=2).run()
+    assert {"validation_auc_member0", "validation_auc_member1", "validation_auc"} <= set(progress.history[-1])
+
+
+def test_a_run_can_begin_with_the_weights_of_another(whole: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=1, validate_every_steps=1, learning_rate=0.0)
+    progress = trainer(tmp_path, settings, initial=whole / LAST).run()
+    assert progress.begun_with["step"] == 8
+    one, other = weights(whole / LAST), weights(tmp_path / LAST)
+    assert torch.allclose(one["backbone.conv_stem.weight"], other["backbone.conv_stem.weight"])
+
+
+def test_data_workers_give_the_same_batches(whole: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, phases=((0.0, 64),), steps=3, validate_every_steps=3)
+    trainer(tmp_path / "none", settings).run()
+    trainer(tmp_path / "one", replace(settings, data_workers=1)).run()
+    one, other = weights(tmp_path / "none" / LAST), weights(tmp_path / "one" / LAST)
+    assert all(torch.equal(one[name], other[name]) for name in one)

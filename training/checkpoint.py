@@ -1,0 +1,61 @@
+"""A run's state on disk: weights, their average, the optimizer, and where the run is; written whole or not at all."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Where a run is. The random numbers of a step follow from its number, so they need no state.
+
+    ``begun_with`` tells of the run whose weights this one began with: its steps, crops, seconds and device.
+    """
+
+    step: int = 0
+    elapsed_s: float = 0.0
+    images: int = 0
+    best_auc: float = 0.0
+    stale: int = 0
+    device: str = ""
+    begun_with: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save(path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, at: Progress) -> None:
+    """Writes a checkpoint beside the old one and puts it in its place."""
+    state = {
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": asdict(at),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> Mapping[str, Any]:
+    """A checkpoint's state; nothing in it is executed."""
+    state: Mapping[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return state
+
+
+def restore(
+    state: Mapping[str, Any], *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Puts a run back where the state was written."""
+    network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])
