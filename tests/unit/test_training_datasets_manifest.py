@@ -143,6 +143,19 @@ def test_real_patients_are_not_taken_for_one_another() -> None:
         assert min(float(fingerprint(jpeg(each)) @ fingerprint(each)) for each in images) > 0.95
 
 
+def test_every_pair_of_many_is_compared() -> None:
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 256, (5000, 32), dtype=np.uint8)
+    bits[:, 0] &= 0x7F
+    bits[[4999, 2100, 2049]] = bits[[0, 2099, 1]]
+    bits[4999, 31] ^= 0xFF
+    hashes = [row.tobytes().hex() for row in bits]
+    groups = [str(number) for number in range(5000)]
+    groups[2049] = "1"
+    pairs = near_pairs(hashes, groups, lambda _number: np.ones(1, np.float32))
+    assert [(pair.first, pair.second, pair.bits) for pair in pairs] == [(0, 4999, 8), (2099, 2100, 0)]
+
+
 def test_files_that_are_no_images_are_reported_and_the_rest_is_read(tmp_path: Path) -> None:
     root = site(tmp_path, 3)
     folder = root / "real" / "p0"

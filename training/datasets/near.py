@@ -21,7 +21,8 @@ MAXIMUM_BITS = 32
 MINIMUM_CORRELATION = 0.85
 _SIDE_PX = 64
 _FREQUENCIES = 16
-_BLOCK = 512
+# Small enough for a processor's cache.
+_ROWS, _COLUMNS = 128, 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +91,15 @@ def near_pairs(
 def _candidates(
     bits: npt.NDArray[np.uint64], group: npt.NDArray[np.int64], single: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[int, int, int]]:
-    for start in range(0, len(bits), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        distance = np.zeros((len(bits[block]), len(bits) - start), np.uint16)
-        for word in range(bits.shape[1]):
-            distance += np.bitwise_count(bits[block, None, word] ^ bits[None, start:, word])
-        asked = (group[block, None] != group[None, start:]) | (single[block, None] & single[None, start:])
-        for row, column in np.argwhere((distance <= MAXIMUM_BITS) & asked):
-            if column > row:
-                yield start + int(row), start + int(column), int(distance[row, column])
+    for top in range(0, len(bits), _ROWS):
+        rows = slice(top, top + _ROWS)
+        for left in range(top, len(bits), _COLUMNS):
+            columns = slice(left, left + _COLUMNS)
+            # One byte is enough: the first of the 256 bits is never set.
+            distance = np.zeros((len(bits[rows]), len(bits[columns])), np.uint8)
+            for word in range(bits.shape[1]):
+                distance += np.bitwise_count(bits[rows, None, word] ^ bits[None, columns, word])
+            asked = (group[rows, None] != group[None, columns]) | (single[rows, None] & single[None, columns])
+            for row, column in np.argwhere((distance <= MAXIMUM_BITS) & asked):
+                if left + column > top + row:
+                    yield top + int(row), left + int(column), int(distance[row, column])
