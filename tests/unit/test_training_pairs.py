@@ -142,7 +142,8 @@ def test_jpeg_2000_of_a_ct_slice_keeps_hounsfield_units() -> None:
 
 def test_the_loss_rewards_the_right_side(setting: Setting) -> None:
     batch = plain_sampler(setting, setting.configuration.preprocessing).batch(4, 96, FAMILIES, np.random.default_rng(3))
-    right = torch.cat([torch.full((4, 6, 6), -3.0), torch.full((4, 6, 6), 3.0)])
-    assert pair_loss(right, batch, 9, 0.5) < 0.1 < pair_loss(torch.zeros(8, 6, 6), batch, 9, 0.5)
-    assert pair_loss(-right, batch, 9, 0.5) > 3
+    right = torch.from_numpy(np.where(batch.cells > 0.5, 4.0, -4.0))
+    silent = torch.zeros(right.shape)
+    assert pair_loss(right, batch, 1, 0.5) < 0.1 < pair_loss(silent, batch, 1, 0.5)
+    assert pair_loss(-right, batch, 1, 0.5) > 3
     assert pooled(torch.arange(9.0).reshape(1, 3, 3), 2).item() == 7.5
