@@ -15,7 +15,7 @@ from training.probes.result import Scores
 
 Values = npt.NDArray[np.float64]
 _FOLDS = 5
-_REPEATS = 5
+_REPEATS = 3
 
 
 def forest(seed: int):  # type: ignore[no-untyped-def]
@@ -31,7 +31,7 @@ def linear(seed: int):  # type: ignore[no-untyped-def]
 def cross_validated(items: Sequence[Item], values: Values, model, seed: int) -> list[Scores]:  # type: ignore[no-untyped-def]
     """The scores of all items, each by a model (made by ``model(seed)``) that saw no image of its patient.
 
-    Five times, with other partitions of the patients. Raises: ValueError where there are fewer than two patients.
+    Three times, with other partitions of the patients. Raises: ValueError where there are fewer than two patients.
     """
     return [_once(items, values, model, seed + number) for number in range(_REPEATS)]
 

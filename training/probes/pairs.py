@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from training.baselines.turns import in_turn
 from training.datasets import Sample
 from training.forge import WHOLE
 from training.setting import Setting
@@ -77,17 +78,6 @@ def brought(samples: Sequence[Sample], *, images: int, seed: int) -> list[Item]:
                 )
             )
     return result
-
-
-def in_turn(patients: Sequence[str], count: int, rng: np.random.Generator) -> list[int]:
-    """At most ``count`` numbers of images: one of each patient, then a second of each, and so on."""
-    seen: dict[str, int] = {}
-    rounds: list[tuple[int, int, int]] = []
-    for order, number in enumerate(rng.permutation(len(patients)).tolist()):
-        name = patients[number]
-        seen[name] = seen.get(name, -1) + 1
-        rounds.append((seen[name], order, number))
-    return [number for _, _, number in sorted(rounds)[:count]]
 
 
 def _box(mask: Array) -> tuple[int, int, int, int] | None:

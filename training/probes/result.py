@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+
+from training.baselines.ranking import area
 
 Values = npt.NDArray[np.float64]
 _CHANCE = 0.5
@@ -84,10 +85,8 @@ def _result(
 
 
 def auc(scores: Scores) -> float:
-    """The chance that a fake scores above a real image, ties counting half."""
-    ranks = rankdata([*scores.real, *scores.fake])[len(scores.real) :]
-    count = len(scores.fake)
-    return float((ranks.sum() - count * (count + 1) / 2) / (count * len(scores.real)))
+    """The AUC of all scores."""
+    return area(scores.real, scores.fake)
 
 
 def bootstrapped(scores: Scores, *, rounds: int, seed: int) -> Values:
