@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from training.configuration import Configuration, read_configuration
 from training.datasets import Sample
+from training.forge import Forge, learned, reconstruct
 from training.forge.learned import Contrasts
 from training.forge.pix2pix import Pix2Pix
 from training.forge.site import Array, Site, noise_sigma, soft_mask
@@ -148,6 +149,33 @@ def test_the_hole_is_never_shown_to_the_in_painter() -> None:
     for seed in range(6):
         Pix2Pix(network=network, patch_px=48, contrasts=CONTRASTS)(make_site(seed), np.random.default_rng(seed))
     assert seen == [0.0] * 6
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_touch_up_gives_back_the_noise_that_was_lost_and_no_structure_of_elsewhere(whole: bool) -> None:
+    site = make_site(6)
+    site.donor[:, 70:73] += 2000
+    smooth = gaussian_filter(site.image, 3)
+    everywhere = learned.Region(rows=slice(0, 160), columns=slice(0, 160))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        if whole:
+            fake = learned.touched_up_whole(smooth, site.image, rng, 1.0)
+        else:
+            fake = learned.touched_up(smooth, site, everywhere, rng, 1.0)
+        assert noise_sigma(smooth) < 0.4 * site.sigma
+        assert noise_sigma(fake) == pytest.approx(site.sigma, rel=0.2)
+        assert abs(float((fake - smooth)[:, 70:73].mean())) < site.sigma
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_forge_takes_them_as_families(directory: Path, family: str) -> None:
+    codec = reconstruct.fit([picture(0)], np.random.default_rng(0), count=300)
+    site = make_site(3)
+    forged = Forge(codec, learned=load(directory)).apply(family, site, np.random.default_rng(0))
+    assert forged.family == family
+    assert np.array_equal(forged.image, np.rint(forged.image))
+    assert (forged.image != site.image).any()
 
 
 def test_training_patients_alone_are_learnt_from(directory: Path) -> None:

@@ -131,17 +131,18 @@ def touched_up(patch: Array, site: Site, region: Region, rng: np.random.Generato
     """The patch with the noise that it lacks against its surroundings, times ``share``.
 
     Half of the time the noise is cloned from another part of the image, as CT-GAN's touch-up does (which flattens
-    structures in it; here they are clipped); else it has the spectrum of the image's own residual and random phases.
+    structures in it; here they are left out); else, and in their place, it has the spectrum of the image's own
+    residual and random phases.
     """
     residual, inside = highpass(site.image[region.area]), site.mask[region.area] > 0.3
     wanted = _level(residual[~inside])
     missing = np.sqrt(max(wanted**2 - _level(highpass(patch)[inside]) ** 2, 0.0))
+    noise = _of_same_spectrum(residual, rng)
     if rng.random() < 0.5:
-        noise = highpass(site.donor[region.area])
-        bound = 2.5 * _level(noise)
-        noise = np.clip(noise, -bound, bound)
-    else:
-        noise = _of_same_spectrum(residual, rng)
+        cloned = highpass(site.donor[region.area])
+        structure = uniform_filter(np.abs(cloned), 5, mode="reflect") > 1.6 * _level(cloned)
+        ratio = _level(cloned) / max(_level(noise), 1e-3)
+        noise = np.where(structure, noise * ratio, cloned)
     return (patch + noise * (missing * share / max(_level(highpass(noise)), 1e-3))).astype(np.float32)
 
 
