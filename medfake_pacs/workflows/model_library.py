@@ -89,6 +89,20 @@ def check_names(name: str, version: str) -> None:
         raise BundleError(f"the version {version[:64]!r} can't be used: letters, digits and . _ + - only")
 
 
+def card_of(folder: Path) -> bytes:
+    """Return the card of a bundle as it stands.
+
+    Raises
+    ------
+    BundleError
+        If there is none.
+    """
+    try:
+        return (folder / CARD_NAME).read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{CARD_NAME} is missing") from error
+
+
 def folder_name(folder: Path, version: str) -> str:
     """Return what a bundle's folder is called: its version and the digest of its card, which names its weights'."""
     return f"{version}-{hashlib.sha256((folder / CARD_NAME).read_bytes()).hexdigest()[:16]}"

@@ -117,7 +117,8 @@ class ModelUpdates:
         try:
             return self._tried_offer(trying)
         except BundleError as error:
-            return self._save(trying, state="refused", reason=str(error))
+            reason = str(error).replace(f"{model_offers.path_of(self._settings, offer)}/", "")
+            return self._save(trying, state="refused", reason=reason)
         except (sa.exc.SQLAlchemyError, InterruptedTrialError):
             self._save(trying, state=offer.state, attempts=offer.attempts)
             raise
@@ -155,18 +156,17 @@ class ModelUpdates:
 
     def _described(self, offer: Offer) -> Offer:
         """Return the offer with what its card says; the log is to name it even if it is refused."""
-        from medfake_pacs.classifier import load_bundle
+        from medfake_pacs.classifier.bundle import model_digest
+        from medfake_pacs.classifier.card import parse_card
 
         try:
-            bundle = load_bundle(model_offers.path_of(self._settings, offer))
-            library.check_names(bundle.card.name, bundle.card.version)
+            card = parse_card(library.card_of(model_offers.path_of(self._settings, offer)))
+            library.check_names(card.name, card.version)
         except BundleError:
             model_switching.record_offer(self._context.engine, offer)
             raise
-        card = bundle.card
-        return self._save(
-            offer, name=card.name, version=card.version, modality=card.modality, model_sha256=bundle.model_sha256
-        )
+        digest = model_digest(card)
+        return self._save(offer, name=card.name, version=card.version, modality=card.modality, model_sha256=digest)
 
     def _judge(self, offer: Offer) -> Offer:
         """Record what the trial came to, and what follows from it."""

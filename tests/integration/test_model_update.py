@@ -137,23 +137,21 @@ def test_a_new_bundle_is_switched_to_while_a_series_comes_and_nothing_is_lost_or
     node, old = updates.node, updates.in_force
     new = updates.edition(weights=1e-4)
     study, series = generate_uid(), generate_uid()
-    slices = material.ct_series(40, study_uid=study, series_uid=series, seed=3)
+    slices = material.ct_series(200, study_uid=study, series_uid=series, seed=3)
     association = material.associate(node.port, slices, timeout_s=60)
     updates.put(new)
     sent = 0
-    while not updates.facts("model-switched", to_version=new.card.version) and sent < len(slices) - 2:
-        before = sent
+
+    def is_switched() -> bool:
+        return bool(updates.facts("model-switched", to_version=new.card.version))
+
+    while not is_switched() and sent < len(slices) - 2:
         assert association.send_c_store(slices[sent]).Status == 0
         sent += 1
-        # A few a second, so that the switch comes between two of them.
-        wait_for(
-            lambda before=before: (
-                len(node.rows("instances", study_instance_uid=study, state="done")) > before
-                or updates.facts("model-switched", to_version=new.card.version)
-            ),
-            _TIMEOUT_S,
-            "the image to be scored",
-        )
+        # One after the other for as long as the trial takes, so that the switch comes between two of them.
+        next_at = time.monotonic() + 1.0
+        wait_for(lambda at=next_at: is_switched() or time.monotonic() > at, 10, "the next image's turn")
+    del slices[sent + 2 :]
     switched = updates.wait("model-switched", to_version=new.card.version)
     assert old.model_sha256 in _digests(updates, study)
     for item in slices[sent:]:
