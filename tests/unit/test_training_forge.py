@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from training.forge import LEARNED_LOCAL, LEARNED_WHOLE, LOCAL, VISIBLE_SIGMAS, WEIGHTLESS_WHOLE, Forge, reconstruct
+from training.forge import (
+    LEARNED_LOCAL,
+    LEARNED_WHOLE,
+    LOCAL,
+    VISIBLE_SIGMAS,
+    WEIGHTLESS_WHOLE,
+    Forge,
+    inpaint,
+    reconstruct,
+)
 from training.forge.poisson import solve
 from training.forge.site import Array, Site, noise_sigma, soft_mask
 
@@ -154,6 +163,21 @@ def test_a_poisson_solve_returns_the_image_for_its_own_gradients() -> None:
     image = picture(2)
     inside = soft_mask(image.shape, (80, 80), 20, np.random.default_rng(0)) > 0.5
     assert np.allclose(solve(image, image, inside, mixed=False), image, atol=0.05)
+
+
+@pytest.mark.parametrize("way", inpaint.WAYS)
+@pytest.mark.parametrize("radius_px", [6, 15, 30])
+def test_a_hole_is_filled_from_its_rim(way: str, radius_px: int) -> None:
+    """On a slope with a dot in it: the dot goes, the slope stays about what it was, and no hole is left."""
+    rows, columns = np.mgrid[:120, :120].astype(np.float32)
+    slope = 100 + 0.5 * columns
+    distance = np.hypot(rows - 60, columns - 60)
+    image = np.where(distance < 4, 900, slope).astype(np.float32)
+    result = inpaint.filled(image, distance < radius_px, way, np.random.default_rng(0))
+    inside = distance < radius_px
+    assert result[inside].min() >= slope[inside].min() - 8
+    assert result[inside].max() <= slope[inside].max() + 8
+    assert np.abs(result - slope)[distance < 3].max() < 14
 
 
 def test_masks_are_soft_and_clear_of_the_border() -> None:

@@ -2,8 +2,8 @@
 
 Source: classical in-painting: Telea 2004 (weights by direction, distance and level, from the rim inwards; here a
 ring of one pixel at a time instead of a heap), harmonic and biharmonic diffusion (the linear part of the methods
-after Navier and Stokes, Bertalmio et al. 2001), and normalised convolution (σ 3 to 8 px). Ranges: noise 0.5 to 1.1
-of the image's own level, or the residual of another part of the image × 0.7 to 1.1.
+after Navier and Stokes, Bertalmio et al. 2001), and normalised convolution (σ 0.35 to 0.8 of the region's
+depth). Ranges: noise 0.5 to 1.1 of the image's own level, or the residual of another part of the image × 0.7 to 1.1.
 """
 
 import numpy as np
@@ -17,30 +17,34 @@ from training.forge.resampling import round_trip
 from training.forge.site import Array, Site, blend, coloured_noise, highpass
 
 Inside = npt.NDArray[np.bool_]
+WAYS = ("harmonic", "biharmonic", "telea", "convolution")
 _REACH_PX = 4
 _MOST_PX = 900
 
 
 def apply(site: Site, rng: np.random.Generator) -> Array:
     """Returns the edited image (H, W) float32."""
-    inside = site.mask > 0.05
-    choice = rng.choice(["harmonic", "biharmonic", "telea", "convolution"])
-    if choice == "harmonic":
-        patch = solve(site.image, np.zeros_like(site.image), inside, mixed=False)
-    elif choice == "biharmonic":
-        patch = biharmonic(gaussian_filter(site.image, 0.7), inside)
-    elif choice == "telea":
-        patch = telea(site.image, inside)
-    else:
-        width_px = rng.uniform(3.0, 8.0)
-        known = (~inside).astype(np.float32)
-        total = gaussian_filter(site.image * known, width_px)
-        patch = total / np.maximum(gaussian_filter(known, width_px), 1e-3)
+    patch = filled(site.image, site.mask > 0.05, str(rng.choice(WAYS)), rng)
     if rng.random() < 0.5:
         patch = patch + coloured_noise(patch.shape, site.sigma * rng.uniform(0.5, 1.1), rng, site.layer)
     else:
         patch = patch + highpass(site.donor) * rng.uniform(0.7, 1.1)
     return blend(site.image, patch.astype(np.float32), site.mask)
+
+
+def filled(image: Array, inside: Inside, way: str, rng: np.random.Generator) -> Array:
+    """The image (H, W) with the mask filled in one of ``WAYS``, within its surroundings' values."""
+    if way == "harmonic":
+        return solve(image, np.zeros_like(image), inside, mixed=False)
+    if way == "biharmonic":
+        return biharmonic(gaussian_filter(image, 0.7), inside)
+    if way == "telea":
+        return telea(image, inside)
+    depth_px = float(distance_transform_edt(inside).max())
+    width_px = max(3.0, rng.uniform(0.35, 0.8) * depth_px)
+    known = (~inside).astype(np.float32)
+    total = gaussian_filter(image * known, width_px)
+    return total / np.maximum(gaussian_filter(known, width_px), 1e-6)
 
 
 def biharmonic(image: Array, inside: Inside) -> Array:
