@@ -1,7 +1,8 @@
 """The two sides of a card's reading: the bound of a class, and what it rests on."""
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import t as student
@@ -57,3 +58,13 @@ def normal_bound(scores: Sequence[float], alpha: float) -> float:
     values = np.asarray(scores, float)
     wider = math.sqrt(1 + 1 / len(values))
     return float(values.mean() + student.isf(alpha, len(values) - 1) * values.std(ddof=1) * wider)
+
+
+def one_of_each(scored: Mapping[str, tuple[str, float]]) -> list[float]:
+    """The score of one of each group's images: of the one whose key has the lowest digest, whatever it scores."""
+    chosen: dict[str, tuple[str, float]] = {}
+    for key, (group, score) in scored.items():
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        if group not in chosen or digest < chosen[group][0]:
+            chosen[group] = digest, score
+    return [score for _, score in chosen.values()]

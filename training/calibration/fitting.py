@@ -8,7 +8,7 @@ import numpy as np
 
 from medfake_pacs import conformal
 from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Calibration, Kind, Reading, Side, Stratum
-from training.calibration.bounds import extrapolated_side, fake_side, real_side
+from training.calibration.bounds import extrapolated_side, fake_side, one_of_each, real_side
 from training.calibration.temperature import fit_temperature
 
 CLEAN = "clean"
@@ -58,8 +58,9 @@ def fit(
     ``rows``: clean images and fakes, as they are and through lossy codecs; images outside the domain don't count.
     ``families`` are those that the model was trained on: held-out ones decide nothing here. Of an image that went
     through several codecs the worst score counts: a clean one's highest, a fake's lowest, so that the promise holds
-    for each codec. Without compressed rows there is no stratum for lossy images. Neighbouring slices of a validation
-    patient's series are its volume; the best run of every volume is what ``series`` rests on, where there are enough.
+    for each codec; one image of each patient counts, where there are enough patients. Without compressed rows there is
+    no stratum for lossy images. Neighbouring slices of a validation patient's series are its volume; the best runs of
+    whole volumes are what ``series`` rests on, where there are enough.
 
     Raises: ValueError where there is too little of anything.
     """
@@ -90,14 +91,14 @@ def _stratum(
     clean = worst((row for row in rows if row.family == CLEAN), max)
     fakes = worst((row for row in rows if row.family in families), min)
     scores = [score for _, score in clean.values()]
-    patients = len({row.patient for row, _ in clean.values()})
+    single = one_of_each({row.name: (row.patient, score) for row, score in clean.values()})
     fake = fake_side(
         [score for _, score in fakes.values()], fake_alpha, patients=len({row.patient for row, _ in fakes.values()})
     )
-    if len(scores) >= conformal.least_count(alpha):
-        real = real_side(scores, alpha, patients=patients)
+    if len(single) >= conformal.least_count(alpha):
+        real = real_side(single, alpha, patients=len(single))
     else:
-        real = extrapolated_side(scores, alpha, patients=patients)
+        real = extrapolated_side(scores, alpha, patients=len(single))
     image = Reading(real=real, fake=fake)
     if contiguous == 1:
         return Stratum(image=image)
@@ -109,15 +110,16 @@ def _series(
 ) -> Side:
     """The real side for the best of many windows: by rank among whole volumes, or extrapolated from single slices."""
     best = best_runs(clean.values(), contiguous)
-    runs = [run for _, run in best]
-    if len(runs) >= conformal.least_count(image.alpha):
-        return real_side(runs, image.alpha, patients=len({patient for patient, _ in best}))
+    runs = one_of_each(best)
+    alpha = image.alpha or ALPHA
+    if len(runs) >= conformal.least_count(alpha):
+        return real_side(runs, alpha, patients=len(runs))
     return extrapolated_side(
         [score for _, score in clean.values()],
-        image.alpha,
+        alpha,
         patients=image.patients,
         windows=windows,
-        at_least=max([image.threshold, *runs]),
+        at_least=max([image.threshold, *(run for _, run in best.values())]),
     )
 
 
@@ -131,17 +133,17 @@ def worst(
     return {key: (same[0], choose(row.score for row in same)) for key, same in found.items()}
 
 
-def best_runs(scored: Iterable[tuple[ScoredImage, float]], contiguous: int) -> list[tuple[str, float]]:
-    """Patient and best run of each series that has more slices than one window: as the node pools them."""
+def best_runs(scored: Iterable[tuple[ScoredImage, float]], contiguous: int) -> dict[str, tuple[str, float]]:
+    """Patient and best run, pooled as the node does, of each series of more slices than one window; by both names."""
     series: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row, score in scored:
         if row.series:
             series.setdefault((row.patient, row.series), []).append((row.position, score))
-    return [
-        (patient, best_run([score for _, score in sorted(slices)], contiguous))
-        for (patient, _), slices in series.items()
+    return {
+        f"{patient}/{name}": (patient, best_run([score for _, score in sorted(slices)], contiguous))
+        for (patient, name), slices in series.items()
         if len(slices) > contiguous
-    ]
+    }
 
 
 def best_run(scores: Sequence[float], length: int) -> float:

@@ -1,7 +1,6 @@
 """Thresholds from a site's own clean images: ranking transfers between sites, thresholds don't."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from scipy.stats import beta
@@ -9,7 +8,7 @@ from scipy.stats import beta
 from medfake_pacs import conformal
 from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Kind, Reading, Side, Stratum
 from medfake_pacs.classifier.card import Card
-from training.calibration.bounds import extrapolated_side, real_side
+from training.calibration.bounds import extrapolated_side, one_of_each, real_side
 from training.calibration.fitting import WINDOWS, best_run
 from training.calibration.images import SiteImage
 
@@ -138,16 +137,6 @@ def _refusal(stratum: Stratum | None, patients: int, alpha: float) -> str:
             f"and {patients} support {conformal.supported_alpha(patients):.2%}"
         )
     return "" if stratum else "the card has no fakes of this kind to compare with"
-
-
-def one_of_each(scored: Mapping[str, tuple[str, float]]) -> list[float]:
-    """The score of one of each group's images: of the one whose key has the lowest digest, whatever it scores."""
-    chosen: dict[str, tuple[str, float]] = {}
-    for key, (group, score) in scored.items():
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        if group not in chosen or digest < chosen[group][0]:
-            chosen[group] = digest, score
-    return [score for _, score in chosen.values()]
 
 
 def best_runs(images: Sequence[SiteImage], contiguous: int) -> dict[str, tuple[str, float]]:

@@ -32,8 +32,12 @@ class Provenance:
 
 
 def site_version(version: str, made_at: datetime) -> str:
-    """The bundle's version with the day in the place of any earlier site's: 0.2.0+site.20261124."""
-    return f"{version.partition('+')[0]}+site.{made_at:%Y%m%d}"
+    """The version with the day in the place of an earlier site's: 0.2.0+site.20261124; .2 follows on the same day."""
+    release, _, local = version.partition("+")
+    day = f"site.{made_at:%Y%m%d}"
+    if local == day or local.startswith(f"{day}."):
+        return f"{release}+{day}.{int(local[len(day) + 1 :] or 1) + 1}"
+    return f"{release}+{day}"
 
 
 def write_site_bundle(
