@@ -11,6 +11,7 @@ from evaluation_support import context, probe, row, rows_of
 
 from training.evaluation.figures import REFERENCE, line, reference_figure
 from training.evaluation.page import page
+from training.evaluation.readme import write_readme
 from training.evaluation.rows import CLEAN, Row, read_rows, write_rows
 from training.evaluation.run import CONTEXT, PAGE, REPORT, ROWS, from_rows
 from training.evaluation.series import series_measures
@@ -251,3 +252,33 @@ def test_a_report_is_made_again_from_its_rows(tmp_path: Path) -> None:
         handle.write('{"name": 1}\n')
     with pytest.raises(ValueError, match=f"line {len(rows) + 1}"):
         read_rows(tmp_path / ROWS)
+
+
+def test_the_readme_says_what_the_report_says(tmp_path: Path) -> None:
+    split = {part: {"images": 60, "groups": 50} for part in ("train", "validation", "test")}
+    found = report_of(rows_of({"noise": -0.5, "poisson": 3.0}))
+    card = {
+        "name": "model",
+        "version": "1.0",
+        "modality": "DX",
+        "description": "Knees.",
+        "pooling": {"contiguous_k": 1},
+        "training": {
+            "wall_clock_s": 600,
+            "steps": 10,
+            "families": ["noise"],
+            "held_out_families": ["poisson"],
+            "split": split,
+        },
+        "data": [{"name": "knees", "images": 9, "source": "somewhere", "licence": "CC0"}],
+        "figures": found["figures"],
+    }
+    (tmp_path / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    write_readme(tmp_path, tmp_path / "none.readme.md", found)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| AUC, held-out patients, families of the training: ≥ 0.98 | **missed** |" in text
+    assert "must not be used for" in text
+    assert f"| AUC, all families in training | uncompressed | {found['groups']['seen']['auc']['value']:.3f} |" in text
+    (tmp_path / "own.readme.md").write_text("{name}: {short}", encoding="utf-8")
+    write_readme(tmp_path, tmp_path / "own.readme.md", found)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("model: - On 30 fakes")

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             brought=_brought(options.fakes or []),
         )
     if not options.leave_card:
-        reference.write_figures(bundles[0], report["figures"], options.config)
+        reference.write_figures(bundles[0], report["figures"], options.config, report)
     _say(report, output)
     return 0
 

@@ -65,8 +65,13 @@ def setting_of(configuration: Any, options: argparse.Namespace) -> Any:
     return make_setting(configuration, options.data, **given)
 
 
-def write_figures(bundle: Path, figures: Sequence[dict[str, Any]], config: Path) -> None:
-    """Writes figures into a bundle's card and, where the configuration has a template, its README.md."""
+def write_figures(
+    bundle: Path, figures: Sequence[dict[str, Any]], config: Path, report: dict[str, Any] | None = None
+) -> None:
+    """Writes figures into a bundle's card, and its README.md from the configuration's template or the general one.
+
+    Without a ``report`` a README.md stays as it is where only the general template could make it.
+    """
     from training.evaluation.readme import write_readme
     from training.export import read_card, write_card
 
@@ -74,5 +79,5 @@ def write_figures(bundle: Path, figures: Sequence[dict[str, Any]], config: Path)
     card["figures"] = list(figures)
     write_card(bundle, card)
     template = config.with_suffix(".readme.md")
-    if template.exists():
-        write_readme(bundle, template)
+    if report is not None or template.exists():
+        write_readme(bundle, template, report)
