@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import REPOSITORY
 from tests.unit.datasets_support import pattern, write_raster
 from training.commands import datasets
+from training.datasets import CATALOGUE
 
 
 def call(*arguments: object) -> int:
@@ -70,3 +72,8 @@ def test_a_wrong_folder_is_answered_with_what_was_expected(tmp_path: Path, capsy
     assert "expected LIDC-IDRI" in capsys.readouterr().err
     assert call("describe", "--reader", "folder", "--root", tmp_path / "absent") == 2
     assert "no folder" in capsys.readouterr().err
+
+
+def test_every_reader_is_documented() -> None:
+    text = (REPOSITORY / "deploy" / "docs" / "datasets.md").read_text()
+    assert [name for name in CATALOGUE if f"`{name}`" not in text] == []

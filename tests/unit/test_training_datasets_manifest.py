@@ -3,11 +3,13 @@
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,15 +166,38 @@ def test_files_that_are_no_images_are_reported_and_the_rest_is_read(tmp_path: Pa
     write_slice(hounsfield(1), folder / "cut.dcm")
     (folder / "cut.dcm").write_bytes((folder / "cut.dcm").read_bytes()[:-1000])
     (folder / "empty.dcm").touch()
+    write_raster(np.zeros((64, 64), np.float32), folder / "black.png")
+    write_raster(np.zeros((64, 64), np.float32), root / "real" / "p1" / "black.png")
     (folder / "gone.png").symlink_to(root / "nowhere.png")
     (folder / "notes.txt").write_text("scanned on a Tuesday")
     manifest = build("folder", root)
     assert len(manifest.records) == 9
     assert {each.path.name for each in manifest.left_out} == {
-        "torn.png", "words.dcm", "cut.dcm", "empty.dcm", "gone.png"
+        "torn.png", "words.dcm", "cut.dcm", "empty.dcm", "gone.png", "black.png"
     }  # fmt: skip
-    assert {each.reason for each in manifest.left_out} == {"can't be read"}
-    assert all(each.detail for each in manifest.left_out)
+    reasons = Counter(each.reason for each in manifest.left_out)
+    assert reasons == {"can't be read": 5, "one value everywhere": 2}
+    assert all(each.detail for each in manifest.left_out if each.reason == "can't be read")
+    assert group_of(manifest, "real/p0/0.png") != group_of(manifest, "real/p1/0.png"), "a black image joins nobody"
+
+
+def test_a_file_without_preamble_is_an_image_too(tmp_path: Path) -> None:
+    path = write_slice(hounsfield(1), tmp_path / "real" / "a" / "1.dcm", patient="MRN-1")
+    image = pydicom.dcmread(path)
+    del image.file_meta, image.preamble
+    pydicom.dcmwrite(path, image, implicit_vr=False, little_endian=True)
+    assert not path.read_bytes().startswith(b"\0" * 128)
+    write_slice(hounsfield(2), tmp_path / "real" / "b" / "2.dcm", patient="MRN-1")
+    manifest = build("folder", tmp_path)
+    assert len(manifest.records) == 2
+    assert len({each.group for each in manifest.records}) == 1
+
+
+def test_patients_who_all_share_images_are_reported(tmp_path: Path) -> None:
+    root = site(tmp_path, 12)
+    for patient in range(6):
+        shutil.copy(root / "real" / "p0" / "0.png", root / "real" / f"p{patient}" / "shared.png")
+    assert any("6 of 12 patients share images" in note for note in build("folder", root).notes)
 
 
 def test_a_manifest_is_the_same_when_it_is_read_again_elsewhere(tmp_path: Path) -> None:

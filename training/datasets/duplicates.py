@@ -1,5 +1,6 @@
 """What to do about images that are there twice: use one, refuse contradictions, keep near-duplicates together."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ DUPLICATE = "the same pixels as another image"
 NEAR_DUPLICATE = "nearly the same pixels as another image"
 CONTRADICTION = "the same pixels as an image with the other label"
 # Measured: JPEG quality 50, half the size or noise of 2 % stay within 14 bits and above 0.98.
+_JOINED_PATIENTS, _JOINED_SHARE = 3, 0.1
 _COPY_BITS = 16
 _COPY_CORRELATION = 0.97
 
@@ -53,12 +55,23 @@ def deduplicated(records: Sequence[Record], open_values: Callable[[Record], Arra
     groups = _Groups(record.patient for record in records)
     kept, left_out = _each_once(records, groups)
     again, notes = _near(kept, groups, open_values)
+    notes += _size_note(kept, groups)
     grouped = [replace(record, group=groups.of(record.patient)) for record in kept]
     return Deduplicated(
         records=tuple(record for number, record in enumerate(grouped) if number not in again),
         left_out=(*left_out, *again.values()),
         notes=tuple(notes),
     )
+
+
+def _size_note(records: Sequence[Record], groups: _Groups) -> list[str]:
+    """A note where one group has so many of the patients that the split can't be as it should."""
+    patients = {record.patient for record in records}
+    sizes = Counter(groups.of(patient) for patient in patients)
+    name, size = sizes.most_common(1)[0] if sizes else ("", 0)
+    if size <= max(_JOINED_PATIENTS, _JOINED_SHARE * len(patients)):
+        return []
+    return [f"{size} of {len(patients)} patients share images and are one group ({name}): the split is uneven"]
 
 
 def _each_once(records: Sequence[Record], groups: _Groups) -> tuple[list[Record], list[LeftOut]]:

@@ -32,8 +32,8 @@ LIMITS = PixelLimits(
 # Identifiers that de-identification leaves behind: they name nobody, and many at once.
 _PLACEHOLDERS = ("anon", "anonymous", "anonymized", "anonymised", "unknown", "none", "patient", "test", "0")
 _KEYWORDS = [
-    "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality", "Manufacturer",
-    "ManufacturerModelName", "ConvolutionKernel", "SliceThickness", "PixelSpacing", "ImagerPixelSpacing",
+    "SOPClassUID", "PatientID", "Rows", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality",
+    "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "SliceThickness", "PixelSpacing", "ImagerPixelSpacing",
     "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber", "NumberOfFrames", "BitsAllocated",
     "BitsStored", "PixelRepresentation", "PixelPaddingValue", "RescaleIntercept", "RescaleSlope",
 ]  # fmt: skip
@@ -64,7 +64,10 @@ def read_header(path: Path) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_KEYWORDS))
+            # Exports without preamble are decoded too; what isn't DICOM at all yields a data set of nothing.
+            dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS))
+            if "SOPClassUID" not in dataset and "Rows" not in dataset:
+                raise PixelError("neither a DICOM, PNG nor JPEG file")
             return _header(dataset)
     except LIBRARY_ERRORS as error:
         raise PixelError(f"not a DICOM file that can be read: {one_line(error)}") from error

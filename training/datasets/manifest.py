@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
@@ -93,15 +94,22 @@ def _examined(
     if jobs <= 1:
         yield from map(examine, records)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(examine, records, chunksize=_CHUNK)
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(examine, records, chunksize=_CHUNK)
+    except BrokenProcessPool as error:
+        raise DatasetError("a process that reads images was killed: use fewer (--jobs), or find the image") from error
 
 
 def _examined_or_left_out(record: Record, open_record: Callable[[Record], Opened]) -> Record | LeftOut:
     try:
-        return examined(record, open_record(record))
+        image = open_record(record)
     except (PixelError, OSError) as error:
         return LeftOut(path=record.path, reason=UNREADABLE, detail=str(error))
+    # It shows nobody, and as everyone's duplicate it would make all patients one group.
+    if image.values.min() == image.values.max():
+        return LeftOut(path=record.path, reason="one value everywhere")
+    return examined(record, image)
 
 
 def examined(record: Record, image: Opened) -> Record:
