@@ -27,6 +27,13 @@ _TIMEOUT_S = 300
 _NOISE_SIDE_PX = 256
 
 
+def is_same_network(bundle: "Bundle", other: "Bundle") -> bool:
+    """Tell whether two bundles differ in how scores are read only, so that the engine runs the same for both."""
+    ours, theirs = bundle.card, other.card
+    same = (theirs.weights_sha256, theirs.network, theirs.tile, theirs.preprocessing)
+    return (ours.weights_sha256, ours.network, ours.tile, ours.preprocessing) == same
+
+
 def difference(context: Context, bundle: "Bundle", classifier: "Classifier", image: Path | None) -> float | None:
     """Return how far the scores of one frame lie apart (logits); None where it is torch that will score.
 

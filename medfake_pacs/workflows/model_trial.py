@@ -148,8 +148,10 @@ def try_on_recent_images(context: Context, bundle: "Bundle", stopping: threading
     active = context.models.bundle(bundle.card.name)
     classifier = context.models.classifier_of(bundle)
     works = model_sample.recent_images(context, bundle.card.name, context.settings.models.canary_images)
-    with _refusing("it can't be compared with torch"):
-        difference = model_reference.difference(context, bundle, classifier, works[0].path if works else None)
+    difference = None
+    if not model_reference.is_same_network(bundle, active):
+        with _refusing("it can't be compared with torch"):
+            difference = model_reference.difference(context, bundle, classifier, works[0].path if works else None)
     labels = _both_labels(context, active, bundle, works, stopping)
     series = {uid for uid, _, _ in labels}
     settings = context.settings.models

@@ -19,7 +19,7 @@ from tests.support import wait_for
 
 ROUTES = '[[routes]]\nname = "CT"\nmodality = ["CT"]\nmodel = "lung-ct"\n'
 IMAGES = 6
-_TIMEOUT_S = 150.0
+_TIMEOUT_S = 400.0
 
 
 class Updates:
@@ -137,7 +137,7 @@ def test_a_new_bundle_is_switched_to_while_a_series_comes_and_nothing_is_lost_or
     node, old = updates.node, updates.in_force
     new = updates.edition(weights=1e-4)
     study, series = generate_uid(), generate_uid()
-    slices = material.ct_series(200, study_uid=study, series_uid=series, seed=3)
+    slices = material.ct_series(300, study_uid=study, series_uid=series, seed=3)
     association = material.associate(node.port, slices, timeout_s=60)
     updates.put(new)
     sent = 0
@@ -240,7 +240,7 @@ def test_by_hand_with_rollback_and_withdrawal(make: MakeUpdates) -> None:
     new = updates.edition(calibration={"slope": 1.0, "intercept": 0.25})
     updates.install(new)
     updates.wait("model-canaried", version=new.card.version)
-    wait_for(lambda: "waits to be switched to" in updates.listed(), 30, "the bundle to wait")
+    wait_for(lambda: "waits to be switched to" in updates.listed(), _TIMEOUT_S, "the bundle to wait")
     assert updates.in_force.model_sha256 == old.model_sha256
     done = node.command("models", "switch", "lung-ct", new.card.version)
     assert done.returncode == 0, done.stderr
@@ -269,7 +269,7 @@ def test_by_hand_with_rollback_and_withdrawal(make: MakeUpdates) -> None:
     again = updates.edition()
     updates.install(again)
     updates.wait("model-canaried", version=again.card.version)
-    wait_for(lambda: "waits to be switched to" in updates.listed(), 30, "the bundle to wait")
+    wait_for(lambda: "waits to be switched to" in updates.listed(), _TIMEOUT_S, "the bundle to wait")
     assert node.command("models", "withdraw", "lung-ct", again.card.version).returncode == 0
     assert updates.wait("model-refused", version=again.card.version)["reason"].startswith("withdrawn by")
     assert node.command("models", "switch", "lung-ct", again.card.version).returncode == 1
@@ -281,7 +281,7 @@ def test_without_recent_images_it_waits_for_them(make: MakeUpdates) -> None:
     new = updates.edition(calibration={"slope": 1.0, "intercept": 0.25})
     updates.install(new)
     updates.wait("model-offered", version=new.card.version)
-    wait_for(lambda: "0 recent images to try it on; it takes 3" in updates.listed(), 60, "the bundle to wait")
+    wait_for(lambda: "0 recent images to try it on; it takes 3" in updates.listed(), _TIMEOUT_S, "the bundle to wait")
     assert not updates.facts("model-switched")
     assert material.send(updates.node.port, material.ct_series(3, seed=21)) == [0, 0, 0]
     assert updates.wait("model-switched")["to_version"] == new.card.version

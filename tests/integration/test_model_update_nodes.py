@@ -14,7 +14,7 @@ from tests.support import wait_for
 
 MakeNode = Callable[..., NodeProcess]
 ROUTES = '[[routes]]\nname = "CT"\nmodality = ["CT"]\nmodel = "lung-ct"\n'
-_TIMEOUT_S = 240.0
+_TIMEOUT_S = 400.0
 
 
 def _switched(node: NodeProcess) -> list[dict[str, object]]:
