@@ -36,6 +36,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     command.add_argument("--images", type=int, help="as many test images at most (default: all)")
     command.add_argument("--grid-images", type=int, help="images under each condition (default: 60; 0: no grid)")
     command.add_argument("--baseline-minutes", type=float, help="how long the 224-px network is trained (default: 4)")
+    command.add_argument(
+        "--baselines", type=Path, help="folder of this configuration's baselines; made there where they are missing"
+    )
     command.add_argument("--no-baselines", action="store_true")
     command.add_argument("--no-probes", action="store_true")
     command.add_argument("--leave-card", action="store_true", help="don't write figures into card.json and README.md")
@@ -63,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
             data=options.data,
             run=options.run_dir,
             brought=_brought(options.fakes or []),
+            kept=options.baselines,
         )
     if not options.leave_card:
         reference.write_figures(bundles[0], report["figures"], options.config, report)

@@ -11,7 +11,12 @@ from typing import Any
 from rich.progress import track
 
 from training import probes
-from training.baselines import Detector, fit_residual_statistics, train_plain224
+from training.baselines import (
+    Detector,
+    fit_residual_statistics,
+    load_residual_statistics,
+    train_plain224,
+)
 from training.datasets import Sample
 from training.evaluation import outside
 from training.evaluation.bars import PLAIN
@@ -57,16 +62,18 @@ def evaluate(
     data: Path,
     run: Path | None = None,
     brought: Mapping[str, Sequence[Sample]] | None = None,
+    kept: Path | None = None,
 ) -> Plain:
     """Scores everything, writes the table and the report into ``output`` and returns the report.
 
     The first bundle is the one that is evaluated; the others take part in the matrix. ``run`` is the folder of a
     training with its history.json. ``brought`` are data sets with fakes of their own, by name; what belongs to
-    patients of the training or validation part is left out.
+    patients of the training or validation part is left out. ``kept``: a folder of baselines, made there where they are
+    missing (default: in ``output``).
     """
     began = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
-    others = _baselines(setting, output, extent) if extent.baselines else []
+    others = baselines_of(setting, kept or output / "baselines", extent) if extent.baselines else []
     sets = unseen(setting, brought or {})
     rows = _rows(setting, [*bundles, *(detector for _, detector in others)], extent, sets)
     main = bundles[0]
@@ -137,9 +144,19 @@ def _watched(jobs: Iterable[Job], total: int, what: str) -> Iterable[Job]:
     return track(jobs, total=total or None, description=what)
 
 
-def _baselines(setting: Setting, output: Path, extent: Extent) -> list[tuple[str, Detector]]:
-    trained = train_plain224(setting, output / "plain-224", extent.baseline_s)
-    return [(PLAIN, trained), ("hand-made", fit_residual_statistics(setting))]
+def baselines_of(setting: Setting, folder: Path, extent: Extent) -> list[tuple[str, Detector]]:
+    """The plain network and the hand-made detector, with their kinds; what ``folder`` keeps of them isn't made again.
+
+    The time of ``extent`` is the network's in all, over every run with this folder.
+    """
+    network = train_plain224(setting, folder / "plain-224", extent.baseline_s)
+    hand_made = folder / "hand-made"
+    statistics = (
+        load_residual_statistics(hand_made)
+        if hand_made.is_dir()
+        else fit_residual_statistics(setting, output=hand_made)
+    )
+    return [(PLAIN, network), ("hand-made", statistics)]
 
 
 def _probes(setting: Setting, detector: Detector, extent: Extent, samples: Sequence[Sample]) -> list[Plain]:
