@@ -2,13 +2,14 @@
 
 Everything is taken from the frame shrunk to 128×128, so that traces of editing, noise and compression, which the
 model is there to judge, don't decide whether it may. Gradient orientations are those of Dalal and Triggs 2005
-(histograms of oriented gradients), signed, on a 6×6 grid; the energies of octaves are those of a mean pyramid.
+(histograms of oriented gradients), signed, on a 6×6 grid; the energies of octaves are those of a Laplacian
+pyramid (Burt and Adelson 1983).
 """
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 Array = npt.NDArray[np.float32]
 _SIDE_PX = 128
@@ -70,14 +71,12 @@ def orientations(picture: Array) -> Array:
 
 
 def octave_energies(picture: Array) -> Array:
-    """The logarithms of the standard deviations that five halvings of a square picture take away, finest first."""
+    """The logarithms of the standard deviations of the five levels of a square picture's Laplacian pyramid."""
     energies = []
     for _ in range(_OCTAVES):
-        half = len(picture) // 2
-        means = picture.reshape(half, 2, half, 2).mean(axis=(1, 3))
-        lost = picture.reshape(half, 2, half, 2) - means[:, None, :, None]
-        energies.append(np.log(float(lost.std()) + 1e-3))
-        picture = means
+        blurred = gaussian_filter(picture, 1.0, truncate=3.0)
+        energies.append(np.log(float((picture - blurred).std()) + 1e-3))
+        picture = blurred[::2, ::2]
     return np.array(energies, np.float32)
 
 
