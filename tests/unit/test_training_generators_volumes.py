@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from training.forge.diffusion import sample
+from training.forge.diffusion import DATA_SCALE, sample
 from training.generators.learning import RECIPES, Budget, learn
 from training.generators.networks import AutoEncoder, Critic, Denoiser, InPainter
 from training.generators.patches import PatchSource
@@ -73,3 +73,23 @@ def test_diffusion_with_a_perfect_denoiser_returns_the_data() -> None:
     known = torch.zeros(1, 1, 8, 8)
     result = sample(network, known, known, 0.0, torch.Generator().manual_seed(1), steps=20, eta=0.5)
     assert result.abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_diffusion_may_start_from_a_filling_that_continues_what_is_known(dims: int) -> None:
+    hole = torch.zeros(1, 1, *[SIDE] * dims)
+    hole[(..., *[slice(5, 11)] * dims)] = 1
+    starts = []
+
+    def network(noisy, known, hole, contrast, time):
+        starts.append((float(time[0]), noisy))
+        return torch.zeros_like(noisy)
+
+    for contrast in (0.0, 0.5):
+        first = len(starts)
+        generator = torch.Generator().manual_seed(1)
+        result = sample(network, 0.3 * (1 - hole), hole, contrast, generator, steps=30, eta=0, start=0.05)
+        assert torch.isfinite(result).all()
+        assert starts[first][0] == pytest.approx(0.049)
+        middle = starts[first][1][(..., *[slice(7, 9)] * dims)].mean() / DATA_SCALE
+        assert middle == pytest.approx(0.3 + contrast, abs=0.12)
