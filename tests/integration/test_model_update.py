@@ -13,6 +13,7 @@ from pydicom.uid import generate_uid
 from medfake_pacs.classifier import Bundle, load_bundle
 from medfake_pacs.config import Settings, load_settings
 from medfake_pacs.config.bundles import bundle_directories
+from medfake_pacs.workflows import model_offers
 from tests import material, model_bundles
 from tests.node import NodeProcess
 from tests.support import wait_for
@@ -63,6 +64,14 @@ class Updates:
         """Return the first such fact of the log, once it is there."""
         found = wait_for(lambda: self.facts(kind, **wanted), _TIMEOUT_S, f"{kind} {wanted} ({self.node.log_path})")
         return found[0]
+
+    def wait_until_it_waits(self, bundle: Bundle, state: str) -> None:
+        """Wait until an offered bundle is in a state in which it waits."""
+
+        def waits() -> bool:
+            return (bundle.card.version, state) in {(it.version, it.state) for it in model_offers.offers(self.settings)}
+
+        wait_for(waits, _TIMEOUT_S, f"the bundle to be {state} ({self.node.log_path})")
 
     def listed(self) -> str:
         """Return what `models list` prints."""
@@ -240,7 +249,8 @@ def test_by_hand_with_rollback_and_withdrawal(make: MakeUpdates) -> None:
     new = updates.edition(calibration={"slope": 1.0, "intercept": 0.25})
     updates.install(new)
     updates.wait("model-canaried", version=new.card.version)
-    wait_for(lambda: "waits to be switched to" in updates.listed(), _TIMEOUT_S, "the bundle to wait")
+    updates.wait_until_it_waits(new, "ready")
+    assert "waits to be switched to" in updates.listed()
     assert updates.in_force.model_sha256 == old.model_sha256
     done = node.command("models", "switch", "lung-ct", new.card.version)
     assert done.returncode == 0, done.stderr
@@ -269,7 +279,7 @@ def test_by_hand_with_rollback_and_withdrawal(make: MakeUpdates) -> None:
     again = updates.edition()
     updates.install(again)
     updates.wait("model-canaried", version=again.card.version)
-    wait_for(lambda: "waits to be switched to" in updates.listed(), _TIMEOUT_S, "the bundle to wait")
+    updates.wait_until_it_waits(again, "ready")
     assert node.command("models", "withdraw", "lung-ct", again.card.version).returncode == 0
     assert updates.wait("model-refused", version=again.card.version)["reason"].startswith("withdrawn by")
     assert node.command("models", "switch", "lung-ct", again.card.version).returncode == 1
@@ -281,7 +291,8 @@ def test_without_recent_images_it_waits_for_them(make: MakeUpdates) -> None:
     new = updates.edition(calibration={"slope": 1.0, "intercept": 0.25})
     updates.install(new)
     updates.wait("model-offered", version=new.card.version)
-    wait_for(lambda: "0 recent images to try it on; it takes 3" in updates.listed(), _TIMEOUT_S, "the bundle to wait")
+    updates.wait_until_it_waits(new, "waiting")
+    assert "0 recent images to try it on; it takes 3" in updates.listed()
     assert not updates.facts("model-switched")
     assert material.send(updates.node.port, material.ct_series(3, seed=21)) == [0, 0, 0]
     assert updates.wait("model-switched")["to_version"] == new.card.version
