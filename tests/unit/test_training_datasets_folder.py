@@ -1,25 +1,17 @@
 """A site's own images: real/ and fake/ folders, and what its node received."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
 import pytest
-import sqlalchemy as sa
 
-from medfake_pacs.database import open_engine, transaction, upgrade
-from medfake_pacs.database.console_tables import reviews, users
-from medfake_pacs.database.intake import record_instance
-from medfake_pacs.database.tables import studies, verdicts
-from medfake_pacs.entities import Peer, ReceivedInstance
-from medfake_pacs.spool import Spool
+from medfake_pacs.database import open_engine
+from tests.spool_content import Node
 from tests.unit.datasets_support import hounsfield, pattern, write_raster, write_slice
 from training.datasets import READERS, DatasetError, build, load
 from training.datasets.folder import find as find_folder
 from training.datasets.spool import find as find_spool
-
-PEER = Peer(association_id="", calling_ae_title="CT1", called_ae_title="MEDFAKE", host="127.0.0.1")
 
 
 def test_the_patient_is_the_header_else_the_folder_else_the_image(tmp_path: Path) -> None:
@@ -72,54 +64,9 @@ def test_a_folder_without_real_and_fake_is_refused(tmp_path: Path) -> None:
         find_folder(tmp_path / "absent")
 
 
-class Node:
-    """The state of a node that received some images."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self.state_dir = state_dir
-        self.engine = open_engine(f"sqlite:///{state_dir / 'medfake.db'}")
-        upgrade(self.engine)
-        self._spool = Spool(state_dir / "spool", 0)
-
-    def close(self) -> None:
-        self._spool.close()
-        self.engine.dispose()
-
-    def receive(self, number: int, **attributes: str) -> str:
-        """Keeps one image of a study of its own; returns the study."""
-        path = self.state_dir / "incoming.dcm"
-        write_slice(hounsfield(number), path, patient=f"MRN-{number}", series=f"1.2.{number}", **attributes)
-        image = pydicom.dcmread(path, stop_before_pixels=True)
-        received = ReceivedInstance(
-            sop_class_uid=str(image.SOPClassUID),
-            sop_instance_uid=str(image.SOPInstanceUID),
-            transfer_syntax_uid=str(image.file_meta.TransferSyntaxUID),
-            path=path,
-            peer=PEER,
-            received_at=time.time(),
-        )
-        with transaction(self.engine) as connection:
-            record_instance(connection, self._spool.keep(received))
-        return str(image.StudyInstanceUID)
-
-    def judge(self, study: str, verdict: str, opinion: str = "") -> None:
-        """Gives a study a verdict, and what a radiologist thinks of it."""
-        row = {"study_instance_uid": study, "revision": 1, "created_at": 1.0}
-        judged = {"scope": "study", "scope_uid": study, "verdict": verdict, "images_total": 1, "images_scored": 1}
-        with transaction(self.engine) as connection:
-            connection.execute(sa.insert(verdicts).values(**row, **judged))
-            connection.execute(sa.update(studies).where(studies.c.study_instance_uid == study).values(verdict=verdict))
-            if not opinion:
-                return
-            connection.execute(sa.insert(users).prefix_with("OR IGNORE").values(user_id=1, user_name="r", created_at=1))
-            connection.execute(
-                sa.insert(reviews).values(**row, user_id=1, user_name="r", display_name="R", opinion=opinion)
-            )
-
-
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    made = Node(tmp_path)
+    made = Node(tmp_path, open_engine(f"sqlite:///{tmp_path / 'medfake.db'}"))
     yield made
     made.close()
 

@@ -33,9 +33,9 @@ LIMITS = PixelLimits(
 _PLACEHOLDERS = ("anon", "anonymous", "anonymized", "anonymised", "unknown", "none", "patient", "test", "0")
 _KEYWORDS = [
     "SOPClassUID", "PatientID", "Rows", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality",
-    "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "SliceThickness", "PixelSpacing", "ImagerPixelSpacing",
-    "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber", "NumberOfFrames", "BitsAllocated",
-    "BitsStored", "PixelRepresentation", "PixelPaddingValue", "RescaleIntercept", "RescaleSlope",
+    "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "SliceThickness", "PixelSpacing",
+    "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber", "NumberOfFrames",
+    "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "RescaleIntercept", "RescaleSlope",
 ]  # fmt: skip
 
 

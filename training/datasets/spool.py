@@ -32,7 +32,7 @@ def find(root: Path) -> Found:
     """
     engine, spool_dir = _place(root)
     try:
-        with _reading(engine) as connection:
+        with read_only(engine) as connection:
             rows = connection.execute(_IMAGES).all()
             verdicts = {row.study_instance_uid: row for row in connection.execute(_STUDIES)}
             opinions = _opinions(connection)
@@ -87,7 +87,7 @@ def _place(root: Path) -> tuple[sa.Engine, Path]:
 
 
 @contextmanager
-def _reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+def read_only(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A connection that can't write: SQLite opened read-only, PostgreSQL in a read-only transaction."""
     with reading(engine.execution_options(postgresql_readonly=True)) as connection:
         yield connection
