@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medfake_pacs.classifier.bundle import CARD_NAME, WEIGHTS_NAME, Bundle, load_bundle
-from medfake_pacs.classifier.card import Card
 from medfake_pacs.errors import BundleError
+from medfake_pacs.wording import threshold_lines
 
 _MAX_README_BYTES = 200_000
 _State = tuple[tuple[int, int, int], ...]
@@ -32,7 +32,7 @@ class InstalledBundle:
         card = self.bundle.card
         said = [f"{card.name} {card.version} {card.modality} sha256 {self.bundle.model_sha256}"]
         if verbose:
-            said += [f"  {line}" for line in threshold_lines(card)]
+            said += [f"  {line}" for line in threshold_lines(card.shown_thresholds())]
             said += [f"  calibration sha256 {self.bundle.calibration_sha256}", f"  {card.description}"]
         return said
 
@@ -50,18 +50,6 @@ def installed_bundles(
         before = (known or {}).get(name)
         found.append(before if before and before.state == state else _load(name, folder, state))
     return tuple(found)
-
-
-def threshold_lines(card: Card) -> list[str]:
-    """Return what a card's thresholds are, one line for each kind of image; one for all where they are the same."""
-    shown = card.shown_thresholds()
-    lines = []
-    for (lossy, several), (low, high) in shown.items():
-        kind = f"{'lossy' if lossy else 'lossless'} images{' of a series' if several else ''}: "
-        lines.append(f"{'' if card.thresholds else kind}real up to {low:.6g}, fake from {high:.6g}")
-    if not any(lossy for lossy, _ in shown):
-        lines.append("lossy images: not calibrated, indeterminate")
-    return list(dict.fromkeys(lines))
 
 
 def _load(name: str, folder: Path, state: _State) -> InstalledBundle:

@@ -12,9 +12,9 @@ import pytest
 from medfake_pacs.classifier import load_bundle
 from medfake_pacs.classifier.bundle import calibration_digest, model_digest
 from medfake_pacs.classifier.card import parse_card
-from medfake_pacs.classifier.installed import threshold_lines
 from medfake_pacs.entities import VerdictLabel
 from medfake_pacs.errors import BundleError
+from medfake_pacs.wording import threshold_lines, thresholds_of
 from medfake_pacs.workflows.profiles import profile_of
 from tests.unit.classifier_support import make_bundle, make_card
 
@@ -44,14 +44,16 @@ def test_a_card_of_format_1_has_one_pair_of_thresholds_for_every_image() -> None
     shown = {(False, False): pytest.approx((0.4, 0.6)), (True, False): pytest.approx((0.4, 0.6))}
     assert card.shown_thresholds() == shown
     assert card.calibration.trained_prior == 0.5
-    assert threshold_lines(card) == ["real up to 0.4, fake from 0.6"]
+    assert threshold_lines(card.shown_thresholds()) == ["real up to 0.400, fake from 0.600"]
 
 
 def test_a_card_of_format_2_has_them_by_kind_of_image() -> None:
     card = parsed(new_card())
     assert card.bounds() == {(False, False): (9.8, 0.9)}
     assert card.shown_thresholds()[False, False] == pytest.approx((1 / (1 + math.exp(-0.9)), 1 / (1 + math.exp(-9.8))))
-    assert threshold_lines(card)[1] == "lossy images: not calibrated, indeterminate"
+    assert threshold_lines(card.shown_thresholds()) == [
+        "lossless images: real up to 0.711, fake from 1.000", "lossy images: not calibrated, indeterminate"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,11 @@ def test_the_profile_reads_and_names_what_the_card_says(tmp_path: Path) -> None:
     parameters = profile.identity.parameters
     assert parameters["calibration_sha256"] == changed.calibration_sha256
     assert parameters["prevalence"] == "0.001"
+    assert [line.partition(":")[0] for line in thresholds_of(parameters)] == [
+        "lossless images", "lossless images of a series", "lossy images"
+    ]  # fmt: skip
+    # A verdict from before there were kinds.
+    assert thresholds_of({"real_below": "0.4", "fake_above": "0.6"}) == ["real up to 0.400, fake from 0.600"]
     assert {key for key in parameters if key.startswith("real_below")} == {
         "real_below", "real_below_series", "real_below_lossy"
     }  # fmt: skip

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import Request
 from pydantic import Field
 
-from medfake_pacs.classifier.installed import InstalledBundle, installed_bundles, threshold_lines
+from medfake_pacs.classifier.installed import InstalledBundle, installed_bundles
 from medfake_pacs.config import Settings
 from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.console.queries.facts import Fact
 from medfake_pacs.console.queries.model_updates import in_force_since
 from medfake_pacs.console.services import services_of
+from medfake_pacs.wording import threshold_lines
 
 
 class Figure(Fact):
@@ -100,7 +101,7 @@ def _model(item: InstalledBundle, settings: Settings, in_force: str) -> ModelSta
         calibration_sha256=item.bundle.calibration_sha256,
         real_below=real_below,
         fake_above=fake_above,
-        thresholds=tuple(threshold_lines(card)),
+        thresholds=tuple(threshold_lines(card.shown_thresholds())),
         in_force=in_force,
         routes=tuple(route.name for route in settings.routes if route.model == card.name),
         figures=tuple(_figure(figure) for figure in card.figures),
