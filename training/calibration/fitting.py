@@ -92,6 +92,8 @@ def _stratum(
     fakes = worst((row for row in rows if row.family in families), min)
     scores = [score for _, score in clean.values()]
     single = one_of_each({row.name: (row.patient, score) for row, score in clean.values()})
+    # Too few fakes for the share asked for: the smallest that they support, and the card says which.
+    fake_alpha = max(fake_alpha, 1 / (len(fakes) + 1))
     fake = fake_side(
         [score for _, score in fakes.values()], fake_alpha, patients=len({row.patient for row, _ in fakes.values()})
     )
