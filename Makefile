@@ -71,7 +71,7 @@ screenshots: .venv/installed-test
 	$(BIN)/python -m tests.browser.screenshots $(ARGS) $(SCREENSHOTS)
 
 train: .venv/installed-training
-	$(BIN)/python -m training train --config training/configs/quick.toml --data . --budget-minutes 4
+	$(BIN)/python -m training chain --config training/configs/quick.toml --data . --budget-minutes 5
 
 clean:
 	rm -rf demo-state demo-output bench-results screenshots runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
