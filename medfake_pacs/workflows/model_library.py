@@ -109,19 +109,19 @@ def folder_name(folder: Path, version: str) -> str:
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Tell whether a version is newer: numbers count as numbers, and 1.0.1 is newer than 1.0, 1.0-rc1 is older."""
+    """Tell whether a version is newer: 0.10 than 0.9, 1.0 than 1.0-rc1, 1.0+site.2 than 1.0 (as in PEP 440)."""
     return _version_key(version) > _version_key(than)
 
 
-def _version_key(version: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
-    """Return what versions are compared by; a local part (+site.20261124) makes one newer than without (PEP 440)."""
-    release, _, local = version.partition("+")
-    key = []
-    for text in (release, local):
-        parts = re.findall(r"[0-9]+|[A-Za-z]+", text)
-        # A word (rc, beta) is less than the end, which is less than a number.
-        key.append((*((2, int(part), "") if part.isdigit() else (0, 0, part.lower()) for part in parts), (1, 0, "")))
-    return (key[0], key[1] if local else ())
+def _version_key(version: str) -> tuple[tuple[tuple[int, int, str], ...], tuple[tuple[int, int, str], ...]]:
+    public, _, local = version.partition("+")
+    # A word (rc, beta) is less than the end, which is less than a number.
+    return (*_parts(public), (1, 0, "")), _parts(local)
+
+
+def _parts(text: str) -> tuple[tuple[int, int, str], ...]:
+    parts = re.findall(r"[0-9]+|[A-Za-z]+", text)
+    return tuple((2, int(part), "") if part.isdigit() else (0, 0, part.lower()) for part in parts)
 
 
 def load_pointer(settings: Settings, name: str) -> Pointer | None:
