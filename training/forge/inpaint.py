@@ -8,7 +8,7 @@ depth). Ranges: noise 0.5 to 1.1 of the image's own level, or the residual of an
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, zoom
 from scipy.sparse import diags_array, eye_array, kron
 from scipy.sparse.linalg import spsolve
 
@@ -24,7 +24,11 @@ _MOST_PX = 900
 
 def apply(site: Site, rng: np.random.Generator) -> Array:
     """Returns the edited image (H, W) float32."""
-    patch = filled(site.image, site.mask > 0.05, str(rng.choice(WAYS)), rng)
+    inside = site.mask > 0.05
+    patch = filled(site.image, inside, str(rng.choice(WAYS)), rng)
+    # No fill is brighter or darker than what surrounds it: biharmonic ones run away behind an edge.
+    rim = site.image[binary_dilation(inside, iterations=4) & ~inside]
+    patch = np.clip(patch, *np.percentile(rim, [5, 95]))
     if rng.random() < 0.5:
         patch = patch + coloured_noise(patch.shape, site.sigma * rng.uniform(0.5, 1.1), rng, site.layer)
     else:
@@ -33,7 +37,7 @@ def apply(site: Site, rng: np.random.Generator) -> Array:
 
 
 def filled(image: Array, inside: Inside, way: str, rng: np.random.Generator) -> Array:
-    """The image (H, W) with the mask filled in one of ``WAYS``, within its surroundings' values."""
+    """The image (H, W) with the mask filled in one of ``WAYS``."""
     if way == "harmonic":
         return solve(image, np.zeros_like(image), inside, mixed=False)
     if way == "biharmonic":

@@ -37,7 +37,7 @@ def fit(images: list[Array], rng: np.random.Generator, *, count: int = 6000, com
 
 
 def reconstructed(image: Array, codec: Codec, kept: int) -> Array:
-    """The image (H, W) through ``kept`` components, overlapping patches averaged."""
+    """The image (H, W) through ``kept`` components, overlapping patches cross-faded."""
     height, width = image.shape
     pad = [(PATCH_PX, PATCH_PX + (-size) % _STEP_PX) for size in (height, width)]
     padded = np.pad(image, pad, mode="reflect")
@@ -45,21 +45,19 @@ def reconstructed(image: Array, codec: Codec, kept: int) -> Array:
     patches = view.reshape(-1, PATCH_PX * PATCH_PX)
     mean = patches.mean(axis=1, keepdims=True)
     basis = codec.components[:kept]
-    decoded = ((patches - mean) @ basis.T @ basis + mean).reshape(*view.shape)
+    # Triangular weights that add up to 1 where patches overlap by half.
+    ramp = (np.minimum(np.arange(PATCH_PX), np.arange(PATCH_PX)[::-1]).astype(np.float32) + 0.5) / _STEP_PX
+    fade = np.outer(ramp, ramp).ravel()
+    code = patches @ basis.T - mean * basis.sum(axis=1)
+    decoded = (code @ (basis * fade) + mean * fade).reshape(*view.shape)
     total = np.zeros_like(padded)
-    weight = np.zeros_like(padded)
-    ramp = np.minimum(np.arange(PATCH_PX), np.arange(PATCH_PX)[::-1]).astype(np.float32) + 0.5
-    fade = np.outer(ramp, ramp)
     for row in range(PATCH_PX // _STEP_PX):
         for column in range(PATCH_PX // _STEP_PX):
-            part = decoded[row::2, column::2] * fade
+            part = decoded[row::2, column::2]
             block = part.transpose(0, 2, 1, 3).reshape(part.shape[0] * PATCH_PX, part.shape[1] * PATCH_PX)
             top, left = row * _STEP_PX, column * _STEP_PX
             total[top : top + block.shape[0], left : left + block.shape[1]] += block
-            weight[top : top + block.shape[0], left : left + block.shape[1]] += np.tile(fade, part.shape[:2])
-    return (total / np.maximum(weight, 1e-3))[PATCH_PX : PATCH_PX + height, PATCH_PX : PATCH_PX + width].astype(
-        np.float32
-    )
+    return total[PATCH_PX : PATCH_PX + height, PATCH_PX : PATCH_PX + width].astype(np.float32)
 
 
 def apply(site: Site, rng: np.random.Generator, codec: Codec) -> Array:

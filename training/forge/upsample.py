@@ -35,7 +35,9 @@ def apply(site: Site, rng: np.random.Generator) -> Array:
 
 def _decoder(image: Array, rng: np.random.Generator, *, zero_insertion: bool) -> Array:
     height, width = image.shape
-    padded = np.pad(image, ((0, height % 2), (0, width % 2)), mode="reflect")
+    # The kernel's unevenness acts on what is there, not on how far air is from 0 HU.
+    base = uniform_filter(image, 15, mode="reflect")
+    padded = np.pad(image - base, ((0, height % 2), (0, width % 2)), mode="reflect")
     padded = correlate1d(correlate1d(padded, [0.2, 0.6, 0.2], axis=0), [0.2, 0.6, 0.2], axis=1)
     small = (padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]) / 4
     kernel = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) * rng.uniform(0.8, 1.2, (3, 3)).astype(np.float32)
@@ -46,16 +48,20 @@ def _decoder(image: Array, rng: np.random.Generator, *, zero_insertion: bool) ->
     else:
         large = np.repeat(np.repeat(small, 2, axis=0), 2, axis=1)
         kernel /= kernel.sum()
-    return convolve(large, kernel, mode="reflect")[:height, :width]
+    result = base + convolve(large, kernel, mode="reflect")[:height, :width]
+    return _grid(result, 2, float(highpass(image).std()) * rng.uniform(0.05, 0.4), rng) if zero_insertion else result
 
 
-def _periodic(image: Array, rng: np.random.Generator) -> Array:
-    period = int(rng.choice([2, 2, 4]))
+def _grid(image: Array, period: int, level: Array | float, rng: np.random.Generator) -> Array:
+    """The image with a random pattern of some pixels repeated all over it, scaled by ``level``."""
     pattern = rng.standard_normal((period, period)).astype(np.float32)
     pattern -= pattern.mean()
     tiles = [-(-size // period) for size in image.shape]
-    grid = np.tile(pattern, tiles)[: image.shape[0], : image.shape[1]]
-    return image + grid * _detail(image) * rng.uniform(0.15, 0.35)
+    return image + np.tile(pattern, tiles)[: image.shape[0], : image.shape[1]] * level
+
+
+def _periodic(image: Array, rng: np.random.Generator) -> Array:
+    return _grid(image, int(rng.choice([2, 2, 4])), _detail(image) * rng.uniform(0.15, 0.35), rng)
 
 
 def _spectral(image: Array, rng: np.random.Generator) -> Array:
