@@ -32,7 +32,8 @@ _BIN = np.array(
         for b in range(_LEVELS)
     ]
 )
-_BINS, _BIN_OF = np.unique(_BIN, axis=0, return_inverse=True)
+_BINS, _INVERSE = np.unique(_BIN, axis=0, return_inverse=True)
+_BIN_OF = _INVERSE.ravel()
 _SMALL = 1e-3
 
 
@@ -52,15 +53,16 @@ def describe(image: Array) -> Array:
 def _residual_planes(image: Array, kernel: Array) -> Array:
     """Logarithms of the variance, the tails and the co-occurrences of one residual, (rows, columns, F)."""
     residual = convolve(image, kernel, mode="reflect")
-    moving = np.abs(residual[residual != 0])
-    step = float(np.median(moving)) if moving.size else 1.0
-    coded = (np.clip(np.rint(residual / step), -2, 2) + 2).astype(np.int64)
-    square = np.clip(residual / step, -20, 20) ** 2
+    some = np.abs(residual[::2, ::2])
+    moving = some[some != 0]
+    step = np.float32(np.median(moving)) if moving.size else np.float32(1.0)
+    scaled = residual / step
+    coded = (np.clip(np.rint(scaled), -2, 2) + 2).astype(np.uint8)
+    square = np.clip(scaled, -20, 20) ** 2
     energy, fourth = _windows(_blocks(square)), _windows(_blocks(square**2))
-    shape = energy[..., None]
     tails = np.log((fourth + _SMALL) / (energy + _SMALL) ** 2)
-    parts = [np.log(shape + _SMALL), tails[..., None]]
-    parts += [_pairs(coded, axis) for axis in (0, 1)]
+    parts = [np.log(energy + _SMALL)[..., None], tails[..., None]]
+    parts += [_pairs(coded), _pairs(coded.T).transpose(1, 0, 2)]
     return np.concatenate(parts, axis=-1)
 
 
@@ -73,13 +75,15 @@ def _level_planes(image: Array) -> Array:
     return np.stack([spread, _windows(_blocks(moving))], axis=-1)
 
 
-def _pairs(coded: npt.NDArray[np.int64], axis: int) -> Array:
-    """Logarithms of the shares of neighbouring levels along an axis, mirrored pairs together, (rows, columns, bins)."""
-    pair = _BIN_OF.ravel()[coded * _LEVELS + np.roll(coded, -1, axis=axis)]
+def _pairs(coded: npt.NDArray[np.uint8]) -> Array:
+    """Logarithms of the shares of levels above one another, mirrored pairs together, (rows, columns, bins)."""
     rows, columns = (size // BLOCK_PX for size in coded.shape)
-    block = (np.arange(coded.shape[0]) // BLOCK_PX)[:, None] * columns + np.arange(coded.shape[1]) // BLOCK_PX
     bins = len(_BINS)
-    counts = np.bincount((block * bins + pair).ravel(), minlength=rows * columns * bins)
+    number = np.empty(coded.shape, np.int64)
+    number[:] = (np.arange(coded.shape[1]) // BLOCK_PX * bins)[None]
+    number += (np.arange(coded.shape[0]) // BLOCK_PX * (columns * bins))[:, None]
+    number[:-1] += _BIN_OF[coded[:-1] * np.uint8(_LEVELS) + coded[1:]]
+    counts = np.bincount(number[:-1].ravel(), minlength=rows * columns * bins)
     shares = _windows(counts.reshape(rows, columns, bins).astype(np.float32) / BLOCK_PX**2)
     return np.log(shares + 0.004).astype(np.float32)
 

@@ -46,17 +46,27 @@ def run(
     if detector is not None:
         result += _of_detector(setting, detector, images=max(1, images // 4), rounds=rounds, seed=seed)
     if any(sample.label == "fake" for sample in samples):
-        result += run_on(samples, seed=seed, rounds=rounds, images=images)
+        result += run_on(samples, detector, seed=seed, rounds=rounds, images=images)
     return result
 
 
-def run_on(samples: Sequence[Sample], *, seed: int = 0, rounds: int = 1000, images: int = 200) -> list[ProbeResult]:
-    """The classifiers' probes on a data set's own real images and fakes, stored facts included."""
+def run_on(
+    samples: Sequence[Sample],
+    detector: Detector | None = None,
+    *,
+    seed: int = 0,
+    rounds: int = 1000,
+    images: int = 200,
+) -> list[ProbeResult]:
+    """The probes on a data set's own real images and fakes, stored facts included; codecs are not swapped."""
     items = pairs.brought(samples, images=images, seed=seed)
     kind = "the data set's own fakes"
     result = _content_free(items, kind, rounds=rounds, seed=seed)
     if any(item.fake and item.box is not None for item in items):
         result += _hidden(items, kind, None, rounds=rounds, seed=seed)
+        if detector is not None:
+            few = pairs.brought(samples, images=max(1, images // 4), seed=seed)
+            result += _hidden(few, kind, detector, rounds=rounds, seed=seed)
     return result
 
 
