@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import REPOSITORY
-from tests.unit.datasets_support import pattern, write_raster
+from tests.unit.datasets_support import hounsfield, pattern, write_raster, write_slice
 from training.commands import datasets
-from training.datasets import CATALOGUE
+from training.datasets import CATALOGUE, Record
+from training.datasets.overlap import overlaps
 
 
 def call(*arguments: object) -> int:
@@ -72,6 +73,41 @@ def test_a_wrong_folder_is_answered_with_what_was_expected(tmp_path: Path, capsy
     assert "expected LIDC-IDRI" in capsys.readouterr().err
     assert call("describe", "--reader", "folder", "--root", tmp_path / "absent") == 2
     assert "no folder" in capsys.readouterr().err
+
+
+def test_patients_who_are_in_two_data_sets_under_two_names_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10):
+        slices = tmp_path / "lidc" / f"LIDC-IDRI-{number:04d}"
+        write_slice(hounsfield(number), slices / "1.dcm", patient=slices.name, series=f"1.2.{number}")
+        names = {"patient": f"renamed-{number}", "series": f"1.3.{number}"}
+        if number < 5:
+            write_slice(hounsfield(number), tmp_path / "other" / f"{number}" / "1.dcm", **names)
+    for name in ("lidc", "other"):
+        file = tmp_path / f"{name}.csv"
+        assert call("manifest", "--reader", "lidc-idri", "--root", tmp_path / name, "--output", file) == 0
+    capsys.readouterr()
+    leaks = call("overlap", tmp_path / "lidc.csv", tmp_path / "other.csv")
+    printed = capsys.readouterr().out
+    for number in range(5):
+        assert f"LIDC-IDRI-000{number} (" in printed
+        assert f"is renamed-{number} (" in printed
+    assert "5 patients in both" in printed
+    assert (leaks == 0) == ("in both, 0 of them" in printed)
+    assert call("overlap", tmp_path / "lidc.csv", tmp_path / "lidc.csv") == 0
+    assert "10 patients in both, 0 of them trained on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("splits", "leaks"), [(("train", "test"), True), (("test", "test"), False)])
+def test_whom_one_set_trains_on_the_other_must_not_test_on(splits: tuple[str, str], leaks: bool) -> None:
+    records = [
+        Record(
+            reader="lidc-idri", path=Path("1"), name="1", source="s", patient="p", group="p", sha256="a", split=split
+        )
+        for split in splits
+    ]
+    assert [each.leaks for each in overlaps(records[:1], records[1:])] == [leaks]
 
 
 def test_every_reader_is_documented() -> None:

@@ -1,4 +1,4 @@
-"""``datasets describe`` and ``datasets manifest``: what a folder holds, as two tables or as a list with digests."""
+"""``datasets describe``, ``manifest`` and ``overlap``: what a folder holds, and what two data sets share."""
 
 import argparse
 import json
@@ -12,13 +12,14 @@ from rich.progress import Progress
 from training.datasets import CATALOGUE, DatasetError, Manifest, build, read, write
 from training.datasets.ctgan_slices import CONVENTIONS
 from training.datasets.manifest import left_out_file
+from training.datasets.overlap import overlaps
 from training.datasets.tables import as_json, as_text, remarks
 
 _FILE_WIDTH = 140
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Adds ``datasets`` with its two actions."""
+    """Adds ``datasets`` with its actions."""
     parser = subparsers.add_parser("datasets", help="what a folder of images holds")
     actions = parser.add_subparsers(dest="action", required=True)
     describe = actions.add_parser("describe", help="composition and split as two tables")
@@ -37,6 +38,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     describe.add_argument("--manifest", type=Path, metavar="FILE.csv", help="describe this instead of reading images")
     describe.add_argument("--json", action="store_true", help="for a program")
     manifest.add_argument("--output", type=Path, required=True, metavar="FILE.csv")
+    overlap = actions.add_parser("overlap", help="patients of one manifest who are in another, by the same pixels")
+    overlap.add_argument("first", type=Path, metavar="FILE.csv")
+    overlap.add_argument("second", type=Path, metavar="FILE.csv")
+    overlap.set_defaults(run=_overlap)
     describe.set_defaults(run=_describe)
     manifest.set_defaults(run=_manifest)
 
@@ -67,6 +72,20 @@ def _manifest(arguments: argparse.Namespace) -> int:
         print(f"{left_out_file(arguments.output)}: {sum(each.images for each in manifest.left_out)} images left out")
     print("\n".join(remarks(manifest)), file=sys.stderr)
     return 0
+
+
+def _overlap(arguments: argparse.Namespace) -> int:
+    """Exit status 1 where one manifest trains on whom the other doesn't."""
+    try:
+        first, second = (read(file, file.parent) for file in (arguments.first, arguments.second))
+    except (DatasetError, OSError) as error:
+        return _failed(error)
+    found = overlaps(first.records, second.records)
+    for each in found:
+        print(f"{each.first} ({each.first_split}) is {each.second} ({each.second_split}): {each.images} images")
+    leaking = sum(each.leaks for each in found)
+    print(f"{len(found)} patients in both, {leaking} of them trained on in one and not in the other")
+    return 1 if leaking else 0
 
 
 def _built(arguments: argparse.Namespace) -> Manifest:
