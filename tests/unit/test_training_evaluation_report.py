@@ -15,7 +15,7 @@ from training.evaluation.readme import write_readme
 from training.evaluation.rows import CLEAN, Row, read_rows, write_rows
 from training.evaluation.run import CONTEXT, PAGE, REPORT, ROWS, from_rows
 from training.evaluation.series import series_measures
-from training.evaluation.summary import summarise
+from training.evaluation.summary import plain, summarise
 
 GOOD = {"noise": 4.0, "resample": 4.0, "poisson": 3.0}
 STRANGER = {"kind": "phantom", "way": "as it is", "name": "disc", "outside": "blank", "probability": None}
@@ -282,3 +282,28 @@ def test_the_readme_says_what_the_report_says(tmp_path: Path) -> None:
     (tmp_path / "own.readme.md").write_text("{name}: {short}", encoding="utf-8")
     write_readme(tmp_path, tmp_path / "own.readme.md", found)
     assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("model: - On 30 fakes")
+
+
+def test_a_model_that_refuses_or_decides_nothing_has_a_report_too() -> None:
+    refused = [row(family, 0.0, f"p{at}", outside="blank") for at in range(4) for family in (CLEAN, "noise")]
+    found = report_of(refused)
+    assert found["groups"]["seen"]["auc"]["value"] is None
+    assert found["confusion"][0]["verdicts"]["outside the domain"]["count"] == 4
+    assert not bar(found, "AUC, held-out patients, families of")["met"]
+    undecided = report_of([row(family, 0.2, f"p{at}") for at in range(4) for family in (CLEAN, "noise")])
+    assert undecided["groups"]["seen"]["accuracy_of_decided"]["value"] is None
+    assert undecided["groups"]["seen"]["precision"]["value"] is None
+    for report in (found, undecided):
+        assert Checked(page(plain(report))).open == []
+
+
+def test_a_data_set_with_its_own_fakes_is_held_against_its_own_real_images() -> None:
+    theirs = [row(CLEAN, 5.0, f"q{at}", source="ct-gan") for at in range(9)]
+    theirs += [row("ct-gan", 6.0, f"q{at}", source="ct-gan") for at in range(9)]
+    found = report_of([*rows_of(GOOD), *theirs])
+    (entry,) = found["brought"]
+    assert (entry["source"], entry["clean"], entry["fakes"], entry["auc"]["value"]) == ("ct-gan", 9, 9, 1.0)
+    assert entry["false_alarms"]["count"] == 9
+    assert found["false_alarms"]["count"] == 0
+    assert "ct-gan" not in {family["family"] for family in found["families"]}
+    assert "ct-gan: 9 real images, 9 fakes" in Checked(page(found)).text

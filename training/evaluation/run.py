@@ -45,11 +45,21 @@ class Extent:
     stranger_images: int = 12
     probe_images: int = 200
     baseline_s: float = 240.0
+    baseline_images: int = 400
     baselines: bool = True
     probes: bool = True
 
 
-QUICK = Extent(images=40, grid_images=12, series=1, draws=1, stranger_images=4, probe_images=60, baseline_s=60.0)
+QUICK = Extent(
+    images=40,
+    grid_images=12,
+    series=1,
+    draws=1,
+    stranger_images=4,
+    probe_images=60,
+    baseline_s=60.0,
+    baseline_images=80,
+)
 
 
 def evaluate(
@@ -154,7 +164,7 @@ def baselines_of(setting: Setting, folder: Path, extent: Extent) -> list[tuple[s
     statistics = (
         load_residual_statistics(hand_made)
         if hand_made.is_dir()
-        else fit_residual_statistics(setting, output=hand_made)
+        else fit_residual_statistics(setting, images=extent.baseline_images, output=hand_made)
     )
     return [(PLAIN, network), ("hand-made", statistics)]
 
