@@ -98,7 +98,8 @@ def make(tmp_path_factory: pytest.TempPathFactory, small_cache: Path) -> Iterato
         folder = tmp_path_factory.mktemp("updates")
         base = model_bundles.small_models(folder / "base")
         completion = "[completion]\nquiet_s = 1.0\nidle_association_s = 600\n"
-        extra = f'{completion}[scoring]\nmodels_dir = "{base}"\n[models]\nmax_weights_bytes = 3000000\n{models}'
+        bounds = "max_weights_bytes = 3000000\ncanary_images = 8\n"
+        extra = f'{completion}[scoring]\nmodels_dir = "{base}"\n[models]\n{bounds}{models}'
         node = NodeProcess(folder / "node", routes=ROUTES, extra=extra, cache=small_cache)
         nodes.append(node)
         node.start()
