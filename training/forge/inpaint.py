@@ -27,6 +27,8 @@ _TENSION = 0.2
 def apply(site: Site, rng: np.random.Generator) -> Array:
     """Returns the edited image (H, W) float32."""
     inside = site.mask > 0.05
+    if not inside.any():
+        return site.image.copy()
     patch = filled(site.image, inside, str(rng.choice(WAYS)), rng)
     # No fill is brighter or darker than what surrounds it: biharmonic ones run away behind an edge.
     rim = site.image[binary_dilation(inside, iterations=4) & ~inside]
