@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from training.configuration import Configuration
 from training.datasets import Sample
-from training.generators.learning import RECIPES, Budget, learn
+from training.generators.learning import RECIPES, Budget, Learned, learn
 from training.generators.patches import PatchSource
 from training.generators.store import (
     FILE,
@@ -62,7 +63,7 @@ def produce(
     total = sum(SHARES[name] for name in names)
     for name in names:
         start = read_network(output, name, about) if further and name in about["generators"] else None
-        before = about["generators"].get(name, {}) if start is not None else {}
+        before = about["generators"][name] if start is not None else {}
         recipe = RECIPES[name]
         if before:
             recipe = replace(recipe, base=before["recipe"]["base"], latents=before["recipe"]["latents"])
@@ -74,16 +75,20 @@ def produce(
             seed=configuration.seed + before.get("steps", 0),
             device=device,
             start=start,
-            told=lambda part, losses, name=name: told(name, part, losses),
+            told=partial(told, name),
         )
-        learned.seconds += before.get("seconds", 0.0)
-        learned.losses = [
-            *before.get("losses", []),
-            *({**entry, "step": entry["step"] + before.get("steps", 0)} for entry in learned.losses),
-        ]
-        learned.steps += before.get("steps", 0)
+        _go_on_counting(learned, before)
         keep(output, name, learned, recipe, about)
     return about
+
+
+def _go_on_counting(learned: Learned, before: dict[str, Any]) -> None:
+    """Adds the steps, seconds and losses of the training that this one went on from."""
+    steps = before.get("steps", 0)
+    later = [{**entry, "step": entry["step"] + steps} for entry in learned.losses]
+    learned.losses = [*before.get("losses", []), *later]
+    learned.seconds += before.get("seconds", 0.0)
+    learned.steps += steps
 
 
 def _about(configuration: Configuration, samples: Sequence[Sample], output: Path) -> dict[str, Any]:
