@@ -1,5 +1,6 @@
 """From scored validation images to a card's calibration and strata."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -93,7 +94,7 @@ def _stratum(
     scores = [score for _, score in clean.values()]
     single = one_of_each({row.name: (row.patient, score) for row, score in clean.values()})
     # Too few fakes for the share asked for: the smallest that they support, and the card says which.
-    fake_alpha = max(fake_alpha, 1 / (len(fakes) + 1))
+    fake_alpha = max(fake_alpha, math.ceil(1000 * conformal.supported_alpha(len(fakes))) / 1000)
     fake = fake_side(
         [score for _, score in fakes.values()], fake_alpha, patients=len({row.patient for row, _ in fakes.values()})
     )
