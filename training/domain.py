@@ -19,10 +19,10 @@ from medfake_pacs.classifier.looks import looks, shrunk
 Array = npt.NDArray[np.float32]
 # A slice that shows less lung than this is not one of the lung: 2 % of the body.
 MIN_LUNG = 0.02
-_COMPONENTS = {"shapes": 96, "brightness": 24, "greys": 8, "scales": 4}
+_COMPONENTS = {"shapes": 96, "brightness": 24, "greys": 8, "scales": 3}
 # Not the largest distance: one odd view of some hundreds would open the domain to photographs.
 _QUANTILE = 0.998
-_MARGINS = {"shapes": 1.15, "brightness": 1.25, "greys": 1.25, "scales": 1.25}
+_MARGINS = {"shapes": 1.15, "brightness": 1.25, "greys": 1.25, "scales": 1.5}
 _TRAINING_VIEWS, _VALIDATION_VIEWS = 4, 2
 _SMALL_PX = 256
 # Sharpness differs between sites more than anything else, and a reconstructed fake may have a tenth of the noise.

@@ -1,6 +1,6 @@
 """What a radiograph looks like from afar: features of a coarse picture, which no local edit or codec moves much.
 
-Everything is taken from the frame shrunk to 128×128, so that traces of editing, noise and compression, which the
+Everything is taken from the frame shrunk to 64×64 or less, so that traces of editing, noise and compression, which the
 model is there to judge, don't decide whether it may. Gradient orientations are those of Dalal and Triggs 2005
 (histograms of oriented gradients), signed, on a 6×6 grid; the energies of octaves are those of a Laplacian
 pyramid (Burt and Adelson 1983).
@@ -19,25 +19,26 @@ _ORIENTATIONS = 6
 _GREYS_PX = 64
 _LEVELS = 16
 _BRIGHTNESS_PX = 12
-_OCTAVES = 5
+_OCTAVES = 4
 
 
 def looks(frame: Array) -> dict[str, Array]:
     """The blocks of features of a frame (H, W), any units; each (D,) float32.
 
     ``shapes`` (216): where edges of which direction are. ``brightness`` (144): a 12×12 thumbnail without its mean.
-    ``greys`` (16): the square roots of the histogram. ``scales`` (5): the logarithm of the energy in five octaves.
+    ``greys`` (16): the square roots of the histogram. ``scales`` (4): the logarithm of the energy in four octaves.
     The frame is stretched to a square, and its 1st and 99th percentile become 0 and 1.
     """
     small = shrunk(frame, _SIDE_PX)
     shapes = _scaled(shrunk(small, _SHAPE_PX))
     thumbnail = shrunk(shapes, _BRIGHTNESS_PX)
-    counts, _ = np.histogram(_scaled(shrunk(small, _GREYS_PX)), bins=_LEVELS, range=(0, 1))
+    greys = _scaled(shrunk(small, _GREYS_PX))
+    counts, _ = np.histogram(greys, bins=_LEVELS, range=(0, 1))
     return {
         "shapes": orientations(shapes),
         "brightness": (thumbnail - thumbnail.mean()).ravel(),
         "greys": np.sqrt(counts / _GREYS_PX**2).astype(np.float32),
-        "scales": octave_energies(_scaled(small)),
+        "scales": octave_energies(greys),
     }
 
 
@@ -71,7 +72,7 @@ def orientations(picture: Array) -> Array:
 
 
 def octave_energies(picture: Array) -> Array:
-    """The logarithms of the standard deviations of the five levels of a square picture's Laplacian pyramid."""
+    """The logarithms of the standard deviations of the four levels of a square picture's Laplacian pyramid."""
     energies = []
     for _ in range(_OCTAVES):
         blurred = gaussian_filter(picture, 1.0, truncate=3.0)
