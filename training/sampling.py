@@ -1,33 +1,42 @@
 """Pairs for training: a real crop and its own fake, same place, same degradation, same flips."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from medfake_pacs.pixels.preprocess import Preprocessing, bounds_of, channels_of, rescaled
 from training.datasets import Sample
 from training.degrade import degrade
 from training.forge import WHOLE, Forge, Forged
-from training.forge.site import Array, Site, anatomy, noise_sigma, soft_mask
+from training.forge.negatives import negative
+from training.forge.site import Array, Site, alike, anatomy, noise_sigma, soft_mask
 
 IGNORED = -1.0
 _EDITED, _UNTOUCHED = 0.25, 0.01
 # The widest mask reaches 40 px from its centre; an edit isn't cut by the edge of the image.
 _RIM_PX = 40
+_FROM_SKIN_PX = 10
+_DONORS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingSettings:
-    """How pairs are drawn; lengths in pixels, chances in 0..1."""
+    """How pairs are drawn; lengths in pixels, chances in 0..1.
+
+    ``negative_chance``: an honest processing of the whole image before the fake is made of it, so that it is no sign
+    of a fake; ``degrade_chance`` and ``codec_chance``: of both images afterwards; ``stray_chance``: another real crop
+    in the real one's place.
+    """
 
     hounsfield: bool
     radius_px: tuple[float, float] = (7.0, 24.0)
     whole_chance: float = 0.2
     stray_chance: float = 0.12
-    degrade_chance: float = 0.35
+    negative_chance: float = 0.25
+    degrade_chance: float = 0.3
     codec_chance: float = 0.25
     margin_px: int = 48
 
@@ -47,7 +56,7 @@ class Places:
     def __init__(self, sample: Sample, *, hounsfield: bool) -> None:
         inside = np.zeros(sample.image.shape, bool)
         inside[_RIM_PX:-_RIM_PX, _RIM_PX:-_RIM_PX] = True
-        body = inside & anatomy(sample.image, hounsfield=hounsfield)
+        body = inside & binary_erosion(anatomy(sample.image, hounsfield=hounsfield), iterations=_FROM_SKIN_PX)
         lung = body
         if hounsfield:
             smooth = gaussian_filter(sample.image, 4.0)
@@ -129,6 +138,8 @@ class PairSampler:
         centre = self._places[number].draw(rng)
         rows, columns = self._window(image.shape, centre, crop_px)
         site = self._site(number, centre, rows, columns, rng)
+        if rng.random() < self._settings.negative_chance:
+            site = self._processed(site, rng)
         window, inner = site.image, (centre[0] - rows.start, centre[1] - columns.start)
         whole = [family for family in families if family in WHOLE]
         local = [family for family in families if family not in WHOLE]
@@ -159,10 +170,19 @@ class PairSampler:
         self, number: int, centre: tuple[int, int], rows: slice, columns: slice, rng: np.random.Generator
     ) -> Site:
         image = self._samples[number].image
-        other = self._places[number].draw(rng)
+        other = alike(image, centre, np.array([self._places[number].draw(rng) for _ in range(_DONORS)]))
         donor = _shifted(image, rows, columns, (other[0] - centre[0], other[1] - centre[1]))
         inner = (centre[0] - rows.start, centre[1] - columns.start)
         return make_site(image[rows, columns], donor, inner, rng.uniform(*self._settings.radius_px), rng)
+
+    def _processed(self, site: Site, rng: np.random.Generator) -> Site:
+        """The site after one honest processing of image and donor, the same for both."""
+        seed = int(rng.integers(2**62))
+        image, donor = (
+            negative(each, np.random.default_rng(seed), hounsfield=self._settings.hounsfield)
+            for each in (site.image, site.donor)
+        )
+        return replace(site, image=image, donor=donor, sigma=noise_sigma(image))
 
     def _window(self, shape: tuple[int, ...], centre: tuple[int, int], crop_px: int) -> tuple[slice, slice]:
         side = crop_px + 2 * self._settings.margin_px

@@ -12,7 +12,7 @@ from training.forge import Family, Forge, reconstruct
 from training.generators import check_unseen, load
 from training.provenance import cleaned
 from training.sampling import PairSampler
-from training.split import Split, by_patient
+from training.split import PARTS, Split, by_patient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +47,16 @@ def make_setting(configuration: Configuration, data: Path, generators: Path | No
     Raises: ValueError where the generators learnt from patients of the validation or test part.
     """
     samples = READERS[configuration.reader](data / configuration.folder)
-    real = [
-        cleaned(sample, scale=configuration.scale, requantise=configuration.requantise)
-        for sample in samples
-        if sample.label == "real"
-    ]
-    split = by_patient(real, seed=configuration.seed, pinned_to_test=configuration.pinned_to_test)
+    split = by_patient(samples, seed=configuration.seed, pinned_to_test=configuration.pinned_to_test)
+    parts = {
+        name: tuple(
+            cleaned(sample, scale=configuration.scale, requantise=configuration.requantise)
+            for sample in getattr(split, name)
+            if sample.label == "real"
+        )
+        for name in PARTS
+    }
+    split = Split(**parts)
     learned: Mapping[str, Family] = {}
     if generators is not None:
         check_unseen(generators, {sample.patient for sample in (*split.validation, *split.test)})

@@ -66,7 +66,9 @@ def test_members_that_do_not_fit_together_are_refused() -> None:
 
 
 def plain_sampler(setting: Setting, preprocessing: Preprocessing) -> PairSampler:
-    settings = SamplingSettings(hounsfield=True, degrade_chance=0, codec_chance=0, stray_chance=0, whole_chance=0)
+    settings = SamplingSettings(
+        hounsfield=True, negative_chance=0, degrade_chance=0, codec_chance=0, stray_chance=0, whole_chance=0
+    )
     return PairSampler(setting.split.train, setting.forge, preprocessing, settings)
 
 
