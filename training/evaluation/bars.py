@@ -65,7 +65,8 @@ def _above_plain(report: Plain) -> Plain:
     if group is None or group["difference"]["value"] is None:
         return _bar(what, "> 0", None, met=False, note="not measured")
     figure = group["difference"]
-    return _bar(what, "> 0, its interval too", figure, met=figure["low"] is not None and figure["low"] > 0)
+    met = figure["low"] is not None and figure["low"] > 0
+    return _bar(what, "> 0", figure, met=met, note="the whole interval has to lie above")
 
 
 def _outside(outside: Plain) -> Plain:

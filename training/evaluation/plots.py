@@ -180,7 +180,7 @@ def conditions(rows: Sequence[Plain]) -> str:
         axes.set_yticks(list(places), [row["condition"] for row in rows])
         axes.invert_yaxis()
         axes.set(xlim=(-0.02, 1.02))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.06), ncols=2)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
 
     height = 1.0 + 0.27 * len(rows)
     text = "AUC and false alarms with intervals under each condition; the table below has the numbers."
