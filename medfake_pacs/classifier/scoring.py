@@ -87,7 +87,9 @@ class Classifier:
         logits = self._engine.run(tiles())
         result, start = [], 0
         for frame, where in zip(frames, wheres, strict=True):
-            result.append(assemble(logits[start : start + len(where)], where, (frame.shape[0], frame.shape[1]), cell_px))
+            result.append(
+                assemble(logits[start : start + len(where)], where, (frame.shape[0], frame.shape[1]), cell_px)
+            )
             start += len(where)
         return result
 

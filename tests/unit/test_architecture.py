@@ -11,7 +11,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "medfake_pacs"
 STAGES = {"association", "spool", "study", "pixels", "classifier", "verdict", "report", "delivery", "notification"}
 # What the stages may share.
-COMMON = {"entities", "errors", "config", "database", "audit", "crashpoints", "telemetry", "retrying", "conformal", "prevalence"}
+COMMON = {
+    "entities",
+    "errors",
+    "config",
+    "database",
+    "audit",
+    "crashpoints",
+    "telemetry",
+    "retrying",
+    "conformal",
+    "prevalence",
+}
 MAXIMUM_LINES = 350
 MAXIMUM_FUNCTION_LINES = 40
 
