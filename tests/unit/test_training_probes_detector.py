@@ -80,7 +80,9 @@ def test_an_indifferent_detector_is_at_chance_everywhere(setting: Setting) -> No
 
 
 def test_the_same_seed_gives_the_same_results(setting: Setting) -> None:
-    first, again = (probes.run(setting, images=12, rounds=50, seed=4) for _ in range(2))
+    few = replace(setting, configuration=replace(setting.configuration, families=("upsample",), held_out_families=()))
+    first, again = (probes.run(few, images=12, rounds=50, seed=4) for _ in range(2))
+    assert first
     assert first == again
 
 
