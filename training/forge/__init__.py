@@ -1,7 +1,8 @@
 """The forge: families of manipulations made from an image's own content, or by generators trained here.
 
 Every family is one module with ``apply(site, rng)``; ``Forge`` picks one, applies it, brings the result to
-the integers that the image is stored in, and says which pixels changed.
+the integers that the image is stored in (a redrawn image to the original's own values, by rank: see ``values``), and
+says which pixels changed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from training.forge import copymove, inpaint, nodule, noise, poisson, reconstruct, resample, selfblend, upsample
 from training.forge.change import VISIBLE_SIGMAS, change_mask, is_visible
 from training.forge.site import Array, Site, storage_range
+from training.forge.values import flat_ends, with_values_of
 
 __all__ = [
     "LEARNED_LOCAL",
@@ -98,6 +100,10 @@ class Forge:
             result[area] = self._own[family](part, rng)
         else:
             result = self._generator(family)(site, rng)
+        if family in WHOLE:
+            redrawn = ~flat_ends(site.image)
+            site = replace(site, mask=redrawn.astype(np.float32))
+            result = with_values_of(site.image, result, redrawn, rng)
         return _finished(site, result, family)
 
     def any_of(self, families: Sequence[str], site: Site, rng: np.random.Generator, *, attempts: int = 4) -> Forged:

@@ -6,7 +6,7 @@ up-sampling or zero insertion by 2 with an uneven 3×3 kernel (±20 %; checkerbo
 grid of 0.45 to 0.75; a periodic gain of 15 to 35 % of the local detail at Nyquist or half of it; the spectrum itself:
 rolled off from 0.35 to 0.65 of Nyquist on, by a power of 1.5 to 4, with peaks at Nyquist, /2 and /4 of 0.15 to 0.6 of
 the level of its detail. For 60 % 0.2 to 0.9 of the image's own noise is put back. A plain loss of resolution isn't
-among them: honest resizing and smooth kernels do that too.
+among them: honest resizing and smooth kernels do that too. Every grid begins anywhere, not at the image's corner.
 """
 
 import numpy as np
@@ -16,21 +16,29 @@ from scipy.ndimage import convolve, correlate1d, gaussian_filter, uniform_filter
 from training.forge.resampling import round_trip
 from training.forge.site import Array, Site, coloured_noise, highpass
 
+# The longest period of a grid below.
+_PHASE_PX = 8
+
 
 def apply(site: Site, rng: np.random.Generator) -> Array:
     """Returns the resynthesised image (H, W) float32."""
-    choice = rng.integers(4)
-    if choice == 0:
-        result = _decoder(site.image, rng, zero_insertion=bool(rng.random() < 0.6))
-    elif choice == 1:
-        result = round_trip(site.image, rng.uniform(0.45, 0.75), 1, 0)
-    elif choice == 2:
-        result = _periodic(gaussian_filter(site.image, rng.uniform(0.5, 0.9)), rng)
-    else:
-        result = _spectral(site.image, rng)
+    before = [int(rng.integers(_PHASE_PX)) for _ in range(2)]
+    shifted = np.pad(site.image, [(width, 0) for width in before], mode="reflect")
+    result = _resynthesised(shifted, rng)[before[0] :, before[1] :]
     if rng.random() < 0.6:
         result = result + coloured_noise(result.shape, site.sigma * rng.uniform(0.2, 0.9), rng, site.layer)
     return result.astype(np.float32)
+
+
+def _resynthesised(image: Array, rng: np.random.Generator) -> Array:
+    choice = rng.integers(4)
+    if choice == 0:
+        return _decoder(image, rng, zero_insertion=bool(rng.random() < 0.6))
+    if choice == 1:
+        return round_trip(image, rng.uniform(0.45, 0.75), 1, 0)
+    if choice == 2:
+        return _periodic(gaussian_filter(image, rng.uniform(0.5, 0.9)), rng)
+    return _spectral(image, rng)
 
 
 def _decoder(image: Array, rng: np.random.Generator, *, zero_insertion: bool) -> Array:

@@ -3,7 +3,8 @@
 Source: reconstruction as aligned fakes (B-Free, Guillaro et al. 2025; DDA 2025), as the autoencoder of latent
 diffusion leaves it. Ranges: latent noise 0 to 1 of its deviation; 75 % with noise touch-up, 0.4 to 1.1 of
 what is missing; local normalisation by the patch about the mask, whole images by their own
-range, or one in two place by place, which leaves coarse structure as it is and draws fine structure better.
+range, or one in two place by place, which leaves coarse structure as it is and draws fine structure better. The
+network's grid of strides begins anywhere in a whole image; about a mask it lies where the mask is.
 """
 
 from collections.abc import Callable
@@ -56,15 +57,17 @@ class Vae:
         self, original: Array, middle: Array | np.float32, scale: Array | np.float32, rng: np.random.Generator
     ) -> Array:
         """Reconstructed in units of ``scale`` about ``middle``; what is clipped there is added again."""
-        height, width = original.shape
         normalised = (original - middle) / scale
         inside = np.clip(normalised, -learned.CLIP, learned.CLIP)
-        padded = np.pad(inside, [(0, -size % self.stride) for size in original.shape], mode="reflect")
+        first = [int(rng.integers(self.stride)) if self.whole else 0 for _ in original.shape]
+        pad = [(before, -(before + size) % self.stride) for before, size in zip(first, original.shape, strict=True)]
+        padded = np.pad(inside, pad, mode="reflect")
         with torch.inference_mode():
             mean, log_variance = self.encode(torch.from_numpy(padded)[None, None])
             noise = torch.randn(mean.shape, generator=learned.generator_of(rng)) * rng.uniform(0, 1)
             decoded = self.decode(mean + noise * torch.exp(0.5 * log_variance))[0, 0].numpy()
-        result = np.clip(decoded[:height, :width], -learned.CLIP, learned.CLIP) + (normalised - inside)
+        back = tuple(slice(before, before + size) for before, size in zip(first, original.shape, strict=True))
+        result = np.clip(decoded[back], -learned.CLIP, learned.CLIP) + (normalised - inside)
         return (result * scale + middle).astype(np.float32)
 
 
