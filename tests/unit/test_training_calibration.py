@@ -1,7 +1,7 @@
 """Thresholds from validation rows: by rank where there are enough, by strata, with no word from test patients."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,11 @@ class Row:
     series: str = ""
     position: float = 0.0
     outside: str = ""
+    was_lossy: bool = False
+
+    @property
+    def lossy(self) -> bool:
+        return self.was_lossy or bool(self.codec)
 
 
 def drawn(images: int, *, codec: str = "", shift: float = 0.0, seed: int = 0) -> list[Row]:
@@ -91,6 +96,15 @@ def test_the_lossy_stratum_counts_the_worst_codec_of_each_image() -> None:
         assert np.mean([score > lossy.real.threshold for score in clean]) <= 0.01
         fakes = [row.score for row in rows if row.codec == codec and row.family in FAMILIES]
         assert np.mean([score < lossy.fake.threshold for score in fakes]) <= 0.1
+
+
+def test_images_that_came_compressed_belong_to_the_lossy_stratum() -> None:
+    published = [replace(row, name=f"{row.name} jpeg", was_lossy=True) for row in drawn(120, shift=1.0, seed=3)]
+    fitted = fit([*drawn(120), *published], families=FAMILIES, contiguous=1)
+    apart = fit(drawn(120), families=FAMILIES, contiguous=1)
+    assert fitted.strata[LOSSLESS] == apart.strata[LOSSLESS]
+    clean = sorted(row.score for row in published if row.family == "clean")
+    assert fitted.strata[LOSSY].image.real.threshold == pytest.approx(clean[-1], abs=1e-4)
 
 
 def test_images_outside_the_domain_do_not_count() -> None:

@@ -72,4 +72,5 @@ class _Numbered:
     def __init__(self, row: ScoredImage, number: int) -> None:
         self.name = f"{row.name}#{number}"
         self.patient, self.series, self.position = row.patient, row.series, row.position
-        self.family, self.codec, self.score, self.outside = row.family, row.codec, row.score, row.outside
+        self.family, self.codec, self.lossy = row.family, row.codec, row.lossy
+        self.score, self.outside = row.score, row.outside

@@ -20,7 +20,11 @@ _TRAINED_PRIOR = 0.5
 
 
 class ScoredImage(Protocol):
-    """One scored image, as the evaluation's rows have it; ``codec`` names the lossy compression it went through."""
+    """One scored image, as the evaluation's rows have it.
+
+    ``codec`` names the lossy compression that it went through here; ``lossy``: it was compressed with loss, here or
+    before, which is what the node goes by.
+    """
 
     name: str
     patient: str
@@ -28,6 +32,7 @@ class ScoredImage(Protocol):
     position: float
     family: str
     codec: str
+    lossy: bool
     score: float
     outside: str
 
@@ -57,10 +62,10 @@ def fit(
     """Chooses how scores are read, from validation patients alone.
 
     ``rows``: clean images and fakes, as they are and through lossy codecs; images outside the domain don't count.
-    ``families`` are those that the model was trained on: held-out ones decide nothing here. Of an image that went
-    through several codecs the worst score counts: a clean one's highest, a fake's lowest, so that the promise holds
-    for each codec; one image of each patient counts, where there are enough patients. Without compressed rows there is
-    no stratum for lossy images. Neighbouring slices of a validation patient's series are its volume; the best runs of
+    ``families`` are those that the model was trained on: held-out ones decide nothing here. A row's stratum is by its
+    own ``lossy``, as its verdict is. Of an image that went through several codecs the worst score counts: a clean
+    one's highest, a fake's lowest, so that the promise holds for each codec; one image of each patient counts, where
+    there are enough patients. Without compressed rows there is no stratum for lossy images. Neighbouring slices of a validation patient's series are its volume; the best runs of
     whole volumes are what ``series`` rests on, where there are enough.
 
     Raises: ValueError where there is too little of anything.
@@ -72,7 +77,8 @@ def fit(
     )
     calibration = Calibration(slope=round(slope, 5), intercept=round(intercept, 5), trained_prior=_TRAINED_PRIOR)
     strata: dict[Kind, Stratum] = {}
-    for kind, chosen in ((LOSSLESS, plain), (LOSSY, [row for row in inside if row.codec])):
+    for kind in (LOSSLESS, LOSSY):
+        chosen = [row for row in inside if row.lossy is (kind == LOSSY)]
         if any(row.family == CLEAN for row in chosen):
             strata[kind] = _stratum(  # type: ignore[index]
                 chosen, families, contiguous=contiguous, alpha=alpha, fake_alpha=fake_alpha, windows=windows
