@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from evaluation_support import row
 
+from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY
 from tests.support import REPOSITORY
 from tests.unit.test_training_forge import picture
+from training.calibration import fit
 from training.configuration import read_configuration
 from training.datasets import Sample
 from training.evaluation.conditions import WINDOWS, grid, resized, windowed
@@ -120,6 +122,38 @@ def test_conditions_take_clean_images_and_their_own_fakes_through_the_same(setti
     same = {(one.name, one.family): one.score for one in base}
     mirrored = [one for one in rows if one.change == "mirrored"]
     assert all(one.score == pytest.approx(same[one.name, one.family], rel=1e-5) for one in mirrored)
+
+
+class Knowing(Reader):
+    """Scores known images 0 to 1 and all others 5 to 6; keeps for which it was told that they are lossy."""
+
+    def __init__(self, known: Sequence[Sample]) -> None:
+        super().__init__("d")
+        self.known = [sample.image.tobytes() for sample in known]
+        self.told: list[bool] = []
+
+    def read(self, images: Sequence[Array], lossy: Sequence[bool] = ()) -> list[Reading]:
+        self.told += lossy
+        clean = [image.tobytes() in self.known for image in images]
+        return [Reading(score=(0 if one else 5) + float(np.abs(np.sin(image.sum())))) for one, image in
+                zip(clean, images, strict=True)]  # fmt: skip
+
+
+def test_calibration_and_verdicts_take_the_same_images_for_lossy(setting: Setting) -> None:
+    test = tuple(replace(one, lossy=number % 2 == 0) for number, one in enumerate(setting.split.test))
+    mixed = replace(setting, split=replace(setting.split, test=test))
+    detector = Knowing(test)
+    scorer = Scorer(mixed, [detector])
+    rows = scorer.rows("test", seed=3)
+    fitted = fit(rows, families=FAMILIES, contiguous=1)
+    conditions = [one for one in grid(hounsfield=True) if one.name in ("J2K 10:1", "mirrored")]
+    rows += scorer.grid("test", conditions, seed=3, images=6)
+    assert [one.lossy for one in rows] == detector.told
+    came = {one.name: one.lossy for one in test}
+    assert all(one.lossy is (came[one.name] or one.codec != "") for one in rows)
+    for kind, lossy in ((LOSSLESS, False), (LOSSY, True)):
+        clean = [one.score for one in rows if one.lossy is lossy and one.family == CLEAN and not one.condition]
+        assert fitted.strata[kind].image.real.scores == pytest.approx(sorted(clean), abs=2e-4)
 
 
 def test_an_edit_of_a_series_is_at_neighbouring_slices_in_order(setting: Setting) -> None:
