@@ -2,8 +2,8 @@
 
 Source: reconstruction pairs for generated-image detection (aligned pairs, B-Free, Guillaro et al. 2025), with
 principal components of 16×16 patches in place of a deep encoder. The code keeps 20 to 64 of 256 components;
-patches overlap by half or more and are cross-faded (Hann weights). Their grid begins anywhere and its step is drawn
-for each axis (5 to 7 px), so that it is no sign of a fake: JPEG leaves a grid of 8 px in honest images.
+patches overlap by 7 to 11 px and are cross-faded (Hann weights). Their grid begins anywhere and its step is drawn for
+each axis (5, 6, 7 or 9 px), so that it is no sign of a fake: JPEG leaves a grid of 8 px in honest images.
 In the mask or on the whole image.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from training.forge.site import Array, Site, blend, coloured_noise
 
 PATCH_PX = 16
-_STEPS_PX = (5, 6, 7)
+_STEPS_PX = (5, 6, 7, 9)
 _FADE = (np.sin(np.pi * (np.arange(PATCH_PX) + 0.5) / PATCH_PX) ** 2).astype(np.float32)
 
 
