@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,28 @@ def test_refused_images_are_a_column_of_their_own_and_out_of_the_ranking() -> No
     assert found["groups"]["seen"]["auc"]["value"] > 0.99
 
 
+def test_a_refused_fake_is_a_missed_one_for_the_bars() -> None:
+    refused = [row("noise", 9.0, f"p{number}", outside="blank") for number in range(30)]
+    found = report_of([*rows_of({"noise": 4.0}), *refused])
+    group = found["groups"]["seen"]
+    assert group["auc"]["value"] > 0.99
+    assert (group["scored"], group["of"]) == (60, 90)
+    assert group["auc_of_all"]["value"] == pytest.approx(group["auc"]["value"] / 2, abs=1e-3)
+    held = bar(found, "AUC, held-out patients, families of")
+    assert not held["met"]
+    assert "30 of 90 images refused" in held["note"]
+    assert "30 of 90 images are refused" in Checked(page(found)).text
+    assert found["families"][0]["auc_of_all"] == group["auc_of_all"]
+    clean = report_of([*rows_of({"noise": 4.0}), row(CLEAN, 9.0, "p0", outside="blank")])
+    assert clean["groups"]["seen"]["auc_of_all"]["value"] > 0.99
+
+
+def test_the_plain_network_is_compared_on_refused_images_too() -> None:
+    ours = [replace(one, outside="blank") if one.fake and int(one.patient[1:]) < 20 else one for one in rows_of(GOOD)]
+    theirs = rows_of({"noise": 1.0, "resample": 1.0, "poisson": 1.0}, detector="plain", seed=5)
+    assert not bar(report_of([*ours, *theirs], plain="plain"), "AUC on families never trained on, above")["met"]
+
+
 def test_the_map_of_a_local_fake_is_held_against_its_mask() -> None:
     cells, truth = ((3.0, -1.0), (-1.0, -1.0)), ((0.9, 0.0), (0.0, 0.0))
     hit = row("noise", 3.0, "p0", cells=cells, truth=truth)
@@ -288,6 +311,7 @@ def test_a_model_that_refuses_or_decides_nothing_has_a_report_too() -> None:
     refused = [row(family, 0.0, f"p{at}", outside="blank") for at in range(4) for family in (CLEAN, "noise")]
     found = report_of(refused)
     assert found["groups"]["seen"]["auc"]["value"] is None
+    assert found["groups"]["seen"]["auc_of_all"]["value"] == 0.5
     assert found["confusion"][0]["verdicts"]["outside the domain"]["count"] == 4
     assert not bar(found, "AUC, held-out patients, families of")["met"]
     undecided = report_of([row(family, 0.2, f"p{at}") for at in range(4) for family in (CLEAN, "noise")])

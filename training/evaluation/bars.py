@@ -32,11 +32,15 @@ def bars(report: Plain) -> list[Plain]:
 
 
 def _auc(groups: Plain, group: str) -> Plain | None:
-    return groups[group]["auc"] if group in groups else None
+    """A group's AUC of all images, with how many of them the model doesn't refuse."""
+    if group not in groups:
+        return None
+    return groups[group]["auc_of_all"] | {key: groups[group][key] for key in ("scored", "of")}
 
 
 def _bar(what: str, bar: str, figure: Plain | None, met: bool, note: str = "") -> Plain:
-    kept = {key: figure.get(key) for key in ("value", "low", "high", "count", "of")} if figure else {}
+    keys = ("value", "low", "high", "count", "scored", "of")
+    kept = {key: figure.get(key) for key in keys} if figure else {}
     return {"what": what, "bar": bar, "met": met, "note": note} | kept
 
 
@@ -45,7 +49,10 @@ def _at_least(what: str, bar: float, figure: Plain | None) -> Plain:
         return _bar(what, f"≥ {bar:.2f}", None, met=False, note="not measured")
     met = figure["value"] >= bar
     unsure = figure["low"] is not None and figure["low"] < bar <= figure["high"]
-    return _bar(what, f"≥ {bar:.2f}", figure, met=met, note="the interval holds the bar" if unsure else "")
+    notes = ["the interval holds the bar"] if unsure else []
+    if figure["scored"] < figure["of"]:
+        notes.append(f"{figure['of'] - figure['scored']} of {figure['of']} images refused: ranked lowest")
+    return _bar(what, f"≥ {bar:.2f}", figure, met=met, note="; ".join(notes))
 
 
 def _at_most(what: str, bar: float, figure: Plain) -> Plain:
@@ -62,9 +69,9 @@ def _above_plain(report: Plain) -> Plain:
     what = "AUC on families never trained on, above the plain 224-px network's"
     plain = next((item for item in report["baselines"]["detectors"] if item["kind"] == PLAIN), None)
     group = plain["groups"].get("never seen") if plain else None
-    if group is None or group["difference"]["value"] is None:
+    if group is None or group["difference_of_all"]["value"] is None:
         return _bar(what, "> 0", None, met=False, note="not measured")
-    figure = group["difference"]
+    figure = group["difference_of_all"]
     met = figure["low"] is not None and figure["low"] > 0
     return _bar(what, "> 0", figure, met=met, note="the whole interval has to lie above")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from training.evaluation import metrics
 from training.evaluation.intervals import difference, estimate
-from training.evaluation.measures import called, counted
+from training.evaluation.measures import called, counted, ranking_of_all, refused_lowest
 from training.evaluation.metrics import make_table
 from training.evaluation.rows import Row
 
@@ -25,6 +25,7 @@ def families(rows: Sequence[Row], seen: Sequence[str]) -> list[Plain]:
                 "seen": family in seen,
                 "fakes": len(fakes),
                 "auc": estimate(table, metrics.auc).as_mapping(),
+                **ranking_of_all([*clean, *fakes]),
                 "detection_at_1_percent": estimate(table, metrics.detection_at(0.01)).as_mapping(),
                 "detection_at_0.1_percent": estimate(table, metrics.detection_at(0.001)).as_mapping(),
                 "called_fake": called(fakes, "fake"),
@@ -84,6 +85,7 @@ def _conditioned(rows: Sequence[Row]) -> Plain:
         "fakes_undecided": undecided[1],
         "outside": counted(rows, lambda row: bool(row.outside)),
         "auc": estimate(make_table(rows), metrics.auc).as_mapping(),
+        **ranking_of_all(rows),
     }
 
 
@@ -93,7 +95,8 @@ def baselines(
     """AUC of each other detector by group of images, and the model's advantage with paired draws.
 
     ``main`` and each of ``others`` map a group's name to the rows of that group. Images that the model refuses are
-    left out for the others too, so that both are measured on the same.
+    left out for the others too, so that both are measured on the same; ``difference_of_all`` is on all images, with
+    those that the model refuses ranked lowest by it.
     """
     result: Plain = {"detectors": []}
     for name, groups in others.items():
@@ -103,10 +106,12 @@ def baselines(
             theirs = [row for row in rows if (row.name, row.family) in accepted]
             patients = sorted({row.patient for row in main[group]})
             ours, others_table = make_table(main[group], patients), make_table(theirs, patients)
+            whole = make_table(refused_lowest(main[group]), patients), make_table(refused_lowest(rows), patients)
             entry["groups"][group] = {
                 "auc": estimate(others_table, metrics.auc).as_mapping(),
                 "ours": estimate(ours, metrics.auc).as_mapping(),
                 "difference": difference(ours, others_table, metrics.auc).as_mapping(),
+                "difference_of_all": difference(*whole, metrics.auc).as_mapping(),
             }
         result["detectors"].append(entry)
     result["sentences"] = baseline_sentences(result["detectors"])

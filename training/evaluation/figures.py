@@ -31,13 +31,16 @@ def image_figures(report: Figure) -> list[Figure]:
     ]
     for family in report["families"]:
         kind = _kind(family["seen"])
-        result.append(_area(f"AUC, {family['family']} ({kind})", family["auc"], report, family["fakes"]))
+        area = _area(f"AUC, {family['family']} ({kind})", family["auc"], report, family["fakes"])
+        result.append(area | {"scored": family["scored"]})
         result.append(_share(f"fakes called fake, {family['family']} ({kind})", family["called_fake"]))
         result.append(_share(f"fakes called real, {family['family']} ({kind})", family["called_real"]))
     for name, seen in (("seen", True), ("never seen", False)):
         if name in report["groups"]:
             group = report["groups"][name]
-            result.append(_area(f"AUC, all families {_kind(seen)}", group["auc"], report, group["fakes"]))
+            for what, key in (("", "auc"), (", refused images ranked lowest", "auc_of_all")):
+                area = _area(f"AUC, all families {_kind(seen)}{what}", group[key], report, group["fakes"])
+                result.append(area | ({"scored": group["scored"]} if key == "auc" else {}))
     if report["localisation"].get("images"):
         found = report["localisation"]
         for what, key in (("IoU of the map with the mask", "iou"), ("hottest cell lies in the edit", "pointing")):
@@ -54,7 +57,8 @@ def condition_figures(report: Figure) -> list[Figure]:
         result.append(_share("clean images called fake", row["clean_fake"], name))
         result.append(_share("clean images neither real nor fake", row["clean_undecided"], name))
         result.append(_share("fakes called real, families in turn", row["fakes_real"], name))
-        result.append(_area("AUC, families in turn", row["auc"], report, row["fakes"], name) | {"clean": row["clean"]})
+        area = _area("AUC, families in turn", row["auc"], report, row["fakes"], name)
+        result.append(area | {"clean": row["clean"], "scored": row["scored"]})
     return result
 
 

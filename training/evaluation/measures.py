@@ -1,6 +1,8 @@
 """What is measured of one detector on some images, as plain data with an interval beside every value."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ _DECIDED: Mapping[str, Metric] = {
 def image_measures(rows: Sequence[Row]) -> Plain:
     """Ranking, calibration and decisions on clean images and fakes, with the counts that they rest on."""
     table, everything = make_table(rows), make_table(rows, outside=True)
-    result = sizes(rows)
+    result = sizes(rows) | ranking_of_all(rows)
     calibrated = bool(len(table.score)) and not np.isnan(table.probability).any()
     chosen: list[tuple[Table, Mapping[str, Metric]]] = [(table, _RANKING)]
     if calibrated:
@@ -42,6 +44,20 @@ def image_measures(rows: Sequence[Row]) -> Plain:
     for which, measured in chosen:
         result |= {name: estimate(which, metric).as_mapping() for name, metric in measured.items()}
     return result | alarms(rows) if calibrated else result
+
+
+def ranking_of_all(rows: Sequence[Row]) -> Plain:
+    """The AUC of all images, with what the model refuses ranked lowest, and how many it didn't refuse."""
+    return {
+        "auc_of_all": estimate(make_table(refused_lowest(rows)), metrics.auc).as_mapping(),
+        "scored": sum(not row.outside for row in rows),
+        "of": len(rows),
+    }
+
+
+def refused_lowest(rows: Sequence[Row]) -> list[Row]:
+    """Some rows with images outside the domain below every score: a fake that is refused was not found."""
+    return [replace(row, score=-math.inf, outside="") if row.outside else row for row in rows]
 
 
 def alarms(rows: Sequence[Row]) -> Plain:

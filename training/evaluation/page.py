@@ -51,9 +51,9 @@ def in_short(report: Plain) -> list[str]:
     false = report["false_alarms"]
     said = [
         f"On {group['fakes']} fakes made from images of {group['patients']} held-out patients, {_KINDS[name]}: AUC "
-        f"{interval(group['auc'])}."
+        f"{interval(group['auc_of_all'])}{_refusing(group)}."
         for name, group in report["groups"].items()
-        if name in _KINDS and group["auc"]["value"] is not None
+        if name in _KINDS and group["auc_of_all"]["value"] is not None
     ]
     if false["value"] is not None:
         said.append(f"Of {false['of']} clean images, {false['count']} are called fake: {interval(false, 'percent')}.")
@@ -62,6 +62,14 @@ def in_short(report: Plain) -> list[str]:
     met = sum(bar["met"] for bar in report["bars"])
     said.append(f"{met} of the {len(report['bars'])} bars set for this model are met.")
     return said + report["sentences"]
+
+
+def _refusing(group: Plain) -> str:
+    """What is to be said of an AUC where images were refused."""
+    if group["scored"] == group["of"]:
+        return ""
+    refused = f"{group['of'] - group['scored']} of {group['of']} images are refused and ranked lowest"
+    return f"; {refused} (AUC of the others {number(group['auc']['value'])})"
 
 
 _KINDS = {"seen": "by the families of the training", "never seen": "by families never trained on"}
