@@ -4,6 +4,8 @@ import argparse
 import sys
 from importlib import import_module
 
+from medfake_pacs.errors import MedfakeError
+
 # Each is a module of training.commands with an ``add(subparsers)`` that sets ``run``.
 _COMMANDS = (
     "datasets",
@@ -30,7 +32,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+    except (MedfakeError, OSError, ValueError) as error:
+        print(f"medfake-train {options.command}: {error}", file=sys.stderr)
+        return 2
     return status
 
 

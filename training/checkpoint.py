@@ -1,6 +1,7 @@
 """A run's state on disk: weights, their average, the optimizer, and where the run is; written whole or not at all."""
 
 import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,13 +30,22 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save(path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, at: Progress) -> None:
-    """Writes a checkpoint beside the old one and puts it in its place."""
+def save(
+    path: Path,
+    *,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    at: Progress,
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes a checkpoint beside the old one and puts it in its place; ``facts`` are ``training.identity``'s."""
     state = {
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(at),
+        "facts": dict(facts),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as handle:
@@ -46,8 +56,18 @@ def save(path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> Mapping[str, Any]:
-    """A checkpoint's state; nothing in it is executed."""
-    state: Mapping[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    """A checkpoint's state; nothing in it is executed.
+
+    Raises: FileNotFoundError or ValueError where it isn't there, or is no checkpoint of this program.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no checkpoint; `medfake-train train` writes one")
+    try:
+        state: Mapping[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a checkpoint: {str(error).splitlines()[0]}") from error
+    if "facts" not in state:
+        raise ValueError(f"{path}: a checkpoint that doesn't say what it learnt from")
     return state
 
 

@@ -1,6 +1,8 @@
 """A training configuration: one TOML file of about 25 lines, or one that names several to learn from together."""
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,22 +90,24 @@ class Plan:
 def read_configuration(path: Path) -> Configuration:
     """Reads a configuration.
 
-    Raises: ValueError or TypeError naming what is wrong with the file.
+    Raises: ValueError naming what is wrong with the file.
     """
     data = _toml(path)
     if "members" in data:
         raise ValueError(f"{path}: several models to learn from together; name one of {', '.join(data['members'])}")
-    return _configuration(data)
+    with _naming(path):
+        return _configuration(data)
 
 
 def read_plan(path: Path) -> Plan:
     """Reads what to train: a configuration, or a file with ``members``, names of configurations beside it.
 
-    Raises: ValueError or TypeError naming what is wrong with the file.
+    Raises: ValueError naming what is wrong with the file.
     """
     data = _toml(path)
     if "members" not in data:
-        configuration = _configuration(data)
+        with _naming(path):
+            configuration = _configuration(data)
         return Plan(
             name=configuration.name,
             seed=configuration.seed,
@@ -111,12 +115,24 @@ def read_plan(path: Path) -> Plan:
             training=configuration.training,
         )
     members = tuple(read_configuration(path.with_name(f"{name}.toml")) for name in data.pop("members"))
-    return Plan(**{**data, "training": _training(data["training"])}, members=members)
+    with _naming(path):
+        return Plan(**{**data, "training": _training(data["training"])}, members=members)
 
 
 def _toml(path: Path) -> dict[str, Any]:
     with path.open("rb") as handle:
         return tomllib.load(handle)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turns what a wrong or missing key leads to into a ValueError that names the file."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{path}: {error} is missing") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _configuration(data: dict[str, Any]) -> Configuration:

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from training import domain
 from training.checkpoint import read
 from training.configuration import Configuration
+from training.identity import check_beginning, member
 from training.setting import Setting
 from training.split import patients
 
@@ -27,6 +28,8 @@ def write_bundle(
     """
     configuration = setting.configuration
     about = about or {}
+    state = read(checkpoint)
+    check_beginning(state["facts"], {"members": {configuration.name: member(setting)}}, checkpoint)
     bounds, tensors = domain.fit(
         [sample.image for sample in setting.split.train],
         [sample.image for sample in setting.split.validation],
@@ -34,7 +37,7 @@ def write_bundle(
     )
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / "weights.safetensors"
-    save_file({**network_tensors(checkpoint), **tensors}, weights)
+    save_file({**network_tensors(state), **tensors}, weights)
     weights.chmod(0o644)
     card = {
         "format": FORMAT,
@@ -58,7 +61,7 @@ def write_bundle(
         "thresholds": {"real_below": 0.5, "fake_above": 0.9},
         "domain": domain.as_mapping(bounds),
         "data": about.get("data", []),
-        "training": plain(configuration, setting) | _spent(checkpoint) | {"split": _split_sizes(setting)},
+        "training": learnt(configuration, state) | _spent(state) | {"split": _split_sizes(setting)},
     }
     write_card(directory, card)
 
@@ -73,27 +76,38 @@ def read_card(directory: Path) -> dict[str, Any]:
     return json.loads((directory / "card.json").read_text(encoding="utf-8"))
 
 
-def network_tensors(checkpoint: Path) -> dict[str, np.ndarray]:
+def network_tensors(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The averaged weights of a checkpoint: kernels in fp16, everything else as it is."""
-    state = read(checkpoint)["average"]
-    return {name: (value.half() if value.ndim > 1 else value).contiguous().numpy() for name, value in state.items()}
-
-
-def plain(configuration: Configuration, setting: Setting) -> dict[str, Any]:
-    """What a card says of how its model was trained; families whose generators were missing are not in it."""
-    training = configuration.training
     return {
-        "families": list(setting.available(configuration.families)),
-        "held_out_families": list(configuration.held_out_families),
-        "pairs_per_step": training.pairs,
-        "crops_px": [side for _, side in training.phases],
-        "learning_rate": training.learning_rate,
-        "seed": configuration.seed,
+        name: (value.half() if value.ndim > 1 else value).contiguous().numpy()
+        for name, value in state["average"].items()
     }
 
 
-def _spent(checkpoint: Path) -> dict[str, Any]:
-    progress = read(checkpoint)["progress"]
+def learnt(configuration: Configuration, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of what its model learnt from: by the checkpoint, whatever generators are at hand now.
+
+    Raises: ValueError where the checkpoint is of a run that this configuration had no part in.
+    """
+    facts = state["facts"]
+    member_facts = facts["members"].get(configuration.name)
+    if member_facts is None:
+        raise ValueError(f"the checkpoint is of {', '.join(sorted(facts['members']))}, not of {configuration.name}")
+    families = {family for each in facts["members"].values() for family in each["families"]}
+    return {
+        "families": sorted(families | set(state["progress"]["begun_with"].get("families", ()))),
+        "held_out_families": member_facts["held_out_families"],
+        "split_sha256": member_facts["split_sha256"],
+        "forge_sha256": facts["forge_sha256"],
+        "pairs_per_step": facts["training"]["pairs"],
+        "crops_px": [side for _, side in facts["training"]["phases"]],
+        "learning_rate": facts["training"]["learning_rate"],
+        "seed": facts["seed"],
+    }
+
+
+def _spent(state: Mapping[str, Any]) -> dict[str, Any]:
+    progress = state["progress"]
     return {
         "steps": progress["step"],
         "crops": progress["images"],

@@ -2,8 +2,9 @@
 
 Files that were compressed as JPEG have borders every eight pixels, and files whose contrast was stretched at
 eight bits have gaps in their histogram. Real images would have them, and images redrawn as a whole would not, so
-a classifier would learn the source instead of the forgery ("Fake or JPEG?", Grommelt et al. 2024). Both
-are removed from every image before the split is used and any fake is made.
+a classifier would learn the source instead of the forgery ("Fake or JPEG?", Grommelt et al. 2024). So every
+image takes part twice, as it was published and without those traces, before any fake is made: neither a trace nor
+its lack tells anything. Both belong to one patient.
 """
 
 import hashlib
@@ -14,11 +15,21 @@ from PIL import Image
 
 from training.datasets import Sample
 
+CLEANED = " (cleaned)"
 _GAIN = 0.95
+
+
+def variants(sample: Sample, *, scale: float, requantise: bool) -> tuple[Sample, ...]:
+    """The sample as it was published and, where there is something to take away, a second one without it."""
+    if scale == 1.0 and not requantise:
+        return (sample,)
+    return sample, cleaned(sample, scale=scale, requantise=requantise)
 
 
 def cleaned(sample: Sample, *, scale: float, requantise: bool) -> Sample:
     """The sample made smaller by ``scale`` (area average) and, with ``requantise``, with new whole grey levels.
+
+    It is named apart, and no longer counts as lossy where it was made smaller.
 
     New levels: the values times 0.95 with uniform noise of one level before rounding, seeded by the sample's name.
     """
@@ -31,7 +42,13 @@ def cleaned(sample: Sample, *, scale: float, requantise: bool) -> Sample:
         seed = int.from_bytes(hashlib.sha256(sample.name.encode()).digest()[:8])
         noise = np.random.default_rng(seed).uniform(-0.5, 0.5, image.shape)
         image = np.clip(np.rint(image * _GAIN + noise), 0, None)
-    return replace(sample, image=image.astype(np.float32), mask=mask)
+    return replace(
+        sample,
+        image=image.astype(np.float32),
+        mask=mask,
+        name=f"{sample.name}{CLEANED}",
+        lossy=sample.lossy and scale == 1.0,
+    )
 
 
 def _smaller(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

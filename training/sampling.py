@@ -18,6 +18,8 @@ IGNORED = -1.0
 _EDITED, _UNTOUCHED = 0.25, 0.01
 # The widest mask reaches 40 px from its centre; an edit isn't cut by the edge of the image.
 _RIM_PX = 40
+# Below that nothing is left to edit between the two rims.
+LEAST_SIDE_PX = 2 * _RIM_PX + 16
 _FROM_SKIN_PX = 10
 _DONORS = 6
 
@@ -114,6 +116,9 @@ class PairSampler:
         number = int(rng.choice(len(self._samples), p=self._weights))
         real, forged, centre = self.forge_window(number, crop_px, families, rng)
         settings = self._settings
+        whose = number
+        if rng.random() < settings.stray_chance:
+            whose, real = self._stray(real.shape, rng)
         real, fake = degrade(
             [real, forged.image],
             rng,
@@ -123,9 +128,7 @@ class PairSampler:
         )
         top, left = crop_corner(real.shape, centre, crop_px, rng)
         area = (slice(top, top + crop_px), slice(left, left + crop_px))
-        pixels = [self._prepared(number, image, area) for image in (real, fake)]
-        if rng.random() < settings.stray_chance:
-            pixels[0] = self._stray(crop_px, rng)
+        pixels = [self._prepared(whose, real, area), self._prepared(number, fake, area)]
         turn, flip = int(rng.integers(4)), bool(rng.integers(2))
         planes = [_turned(plane, turn, flip) for plane in (*pixels, forged.mask[None, *area])]
         return planes[0], planes[1], cells_of(planes[2][0], self._cell_px)
@@ -191,12 +194,17 @@ class PairSampler:
         ]
         return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
 
-    def _stray(self, crop_px: int, rng: np.random.Generator) -> Array:
-        """A real crop from anywhere, background included."""
+    def _stray(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, Array]:
+        """A window of that shape from anywhere in any sample, background included, and the sample's number."""
         number = int(rng.integers(len(self._samples)))
         image = self._samples[number].image
-        top, left = (int(rng.integers(size - crop_px + 1)) for size in image.shape)
-        return self._prepared(number, image, (slice(top, top + crop_px), slice(left, left + crop_px)))
+        top, left = (int(rng.integers(max(0, size - side) + 1)) for size, side in zip(image.shape, shape, strict=True))
+        window = image[top : top + shape[0], left : left + shape[1]]
+        missing = [(0, side - size) for side, size in zip(shape, window.shape, strict=True)]
+        window = np.pad(window, missing, mode="symmetric")
+        if rng.random() < self._settings.negative_chance:
+            window = negative(window, rng, hounsfield=self._settings.hounsfield)
+        return number, window
 
     def _prepared(self, number: int, window: Array, area: tuple[slice, slice]) -> Array:
         """A part (C, S, S) of a window of a sample, as `prepare` would make it of the whole frame.

@@ -10,8 +10,9 @@ from training.configuration import Configuration
 from training.datasets import READERS
 from training.forge import Family, Forge, reconstruct
 from training.generators import check_unseen, load
-from training.provenance import cleaned
-from training.sampling import PairSampler
+from training.generators.store import split_digest
+from training.provenance import variants
+from training.sampling import LEAST_SIDE_PX, PairSampler
 from training.split import PARTS, Split, by_patient
 
 
@@ -34,6 +35,11 @@ class Setting:
             cell_px=configuration.cell_px,
         )
 
+    @property
+    def split_sha256(self) -> str:
+        """Which patients are trained on: SHA-256 over their digests."""
+        return split_digest(sample.patient for sample in self.split.train)
+
     def available(self, families: tuple[str, ...]) -> tuple[str, ...]:
         """Those families that the forge can make: learned ones need their generators."""
         return tuple(family for family in families if family in self.forge.families)
@@ -44,19 +50,22 @@ def make_setting(configuration: Configuration, data: Path, generators: Path | No
 
     ``generators`` holds what `python -m training generators` made of the same data.
 
-    Raises: ValueError where the generators learnt from patients of the validation or test part.
+    Raises: ValueError where the generators learnt from patients of the validation or test part, a part is empty, or an
+    image is smaller than the crops.
     """
     samples = READERS[configuration.reader](data / configuration.folder)
     split = by_patient(samples, seed=configuration.seed, pinned_to_test=configuration.pinned_to_test)
     parts = {
         name: tuple(
-            cleaned(sample, scale=configuration.scale, requantise=configuration.requantise)
+            variant
             for sample in getattr(split, name)
             if sample.label == "real"
+            for variant in variants(sample, scale=configuration.scale, requantise=configuration.requantise)
         )
         for name in PARTS
     }
     split = Split(**parts)
+    _check(configuration, split)
     learned: Mapping[str, Family] = {}
     if generators is not None:
         check_unseen(generators, {sample.patient for sample in (*split.validation, *split.test)})
@@ -64,3 +73,19 @@ def make_setting(configuration: Configuration, data: Path, generators: Path | No
     rng = np.random.default_rng(configuration.seed)
     codec = reconstruct.fit([sample.image for sample in split.train], rng)
     return Setting(configuration=configuration, split=split, forge=Forge(codec, learned))
+
+
+def _check(configuration: Configuration, split: Split) -> None:
+    for name in PARTS:
+        if not getattr(split, name):
+            raise ValueError(
+                f"{configuration.name}: no real image is in the {name} part; a split by patient needs at least five"
+            )
+    training = configuration.training
+    least = max(LEAST_SIDE_PX, training.validation_px, *(side for _, side in training.phases))
+    small = [sample for name in PARTS for sample in getattr(split, name) if min(sample.image.shape) < least]
+    if small:
+        raise ValueError(
+            f"{configuration.name}: {len(small)} images have a side below {least} px, which the largest crop needs "
+            f"(phases, validation_px); the first is {small[0].name} with {' x '.join(map(str, small[0].image.shape))}"
+        )

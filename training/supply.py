@@ -38,20 +38,32 @@ def draw(sources: Sequence[Source], pairs: int, crop_px: int, rng: np.random.Gen
 
 
 class Supply(Dataset[Batch]):
-    """Training batches by number. ``crop_px`` is shared with the worker processes, so that phases reach them."""
+    """Training batches by number.
 
-    def __init__(self, sources: Sequence[Source], *, seed: int, pairs: int, crop_px: int) -> None:
+    With a number of ``steps`` the phase of a batch follows from its number. Without, it follows from the clock:
+    ``enter`` tells of it, the worker processes as well, which have then drawn a few batches ahead.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], *, seed: int, pairs: int, phases: Sequence[tuple[float, int]], steps: int
+    ) -> None:
         self._sources = sources
         self._seed = seed
         self._pairs = pairs
-        self._crop_px = torch.tensor(crop_px, dtype=torch.int64).share_memory_()
+        self._phases = tuple(phases)
+        self._steps = steps
+        self._part = torch.zeros((), dtype=torch.float64).share_memory_()
 
-    def enter(self, crop_px: int) -> None:
-        """Makes the crops of the batches that are drawn from now on so large."""
-        self._crop_px.fill_(crop_px)
+    def enter(self, part: float) -> None:
+        """Tells how much of the time budget is spent, 0 to 1."""
+        self._part.fill_(part)
+
+    def _crop(self, number: int) -> int:
+        part = number / self._steps if self._steps else float(self._part)
+        return [side for start, side in self._phases if part >= start][-1]
 
     def __getitem__(self, number: int) -> Batch:
-        crop_px = int(self._crop_px)
+        crop_px = self._crop(number)
         # Larger crops, fewer of them: a step costs about the same.
         pairs = max(len(self._sources), 4, round(self._pairs * min(1.0, (96 / crop_px) ** 2)))
         return draw(self._sources, pairs, crop_px, np.random.default_rng((self._seed, _TRAINING, number)))

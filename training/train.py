@@ -17,6 +17,7 @@ from medfake_pacs.classifier.network import inference_device, network_class
 from training.checkpoint import BEST, LAST, Progress, read, restore, save
 from training.configuration import Plan
 from training.depthwise import replace_depthwise
+from training.identity import check_beginning, check_same, facts_of
 from training.loss import pair_loss, pooled
 from training.sampling import Batch
 from training.setting import Setting
@@ -80,11 +81,8 @@ class Trainer:
             drop_rate=self._settings.drop_rate,
             drop_path_rate=self._settings.drop_path_rate,
         )
-        begun_with: dict[str, Any] = {}
-        if initial is not None:
-            state = read(initial)
-            network.load_state_dict(state["average"])
-            begun_with = {name: state["progress"][name] for name in ("step", "images", "elapsed_s", "device")}
+        self._facts = facts_of(plan, settings)
+        begun_with = {} if initial is None else self._begin_with(network, initial)
         self._network = network.to(self._device, memory_format=torch.channels_last)
         self._average = Average(self._network, self._settings.ema_decay)
         if self._device.type == "cpu":
@@ -102,6 +100,15 @@ class Trainer:
             for setting in settings
         }
 
+    def _begin_with(self, network: nn.Module, initial: Path) -> dict[str, Any]:
+        """Takes another run's averaged weights; what is to be remembered of it."""
+        state = read(initial)
+        check_beginning(state["facts"], self._facts, initial)
+        network.load_state_dict(state["average"])
+        learnt = {family for member in state["facts"]["members"].values() for family in member["families"]}
+        about = {name: state["progress"][name] for name in ("step", "images", "elapsed_s", "device")}
+        return about | {"families": sorted(learnt), "members": sorted(state["facts"]["members"])}
+
     @staticmethod
     def _source(setting: Setting, part: str) -> Source:
         families = setting.available(setting.configuration.families)
@@ -111,10 +118,14 @@ class Trainer:
         """Trains, or goes on from last.pt where there is one; returns where it ended."""
         if (self._output / LAST).exists():
             state = read(self._output / LAST, self._device)
+            check_same(state["facts"], self._facts, self._output / LAST)
             self._progress = restore(
                 state, network=self._network, average=self._average.network, optimizer=self._optimizer
             )
-        supply = Supply(self._sources, seed=self._plan.seed, pairs=self._settings.pairs, crop_px=self._crop_px())
+        settings = self._settings
+        supply = Supply(
+            self._sources, seed=self._plan.seed, pairs=settings.pairs, phases=settings.phases, steps=settings.steps
+        )
         supplied = batches(
             supply,
             self._progress.step,
@@ -132,7 +143,7 @@ class Trainer:
         losses: list[float] = []
         said: tuple[float, int] = (at.elapsed_s, at.images)
         while not self._ended():
-            supply.enter(self._crop_px())
+            supply.enter(self._part())
             losses.append(self._step(next(supplied)))
             now = time.monotonic()
             at.elapsed_s, last = at.elapsed_s + now - last, now
@@ -158,9 +169,6 @@ class Trainer:
         at = self._progress
         by_steps = at.step / self._settings.steps if self._settings.steps else 0.0
         return min(1.0, max(by_steps, at.elapsed_s / self._budget_s))
-
-    def _crop_px(self) -> int:
-        return [side for start, side in self._settings.phases if self._part() >= start][-1]
 
     def _step(self, batch: Batch) -> float:
         at, settings = self._progress, self._settings
@@ -235,6 +243,7 @@ class Trainer:
             average=self._average.network,
             optimizer=self._optimizer,
             at=self._progress,
+            facts=self._facts,
         )
 
 

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bar
 from torch.utils.tensorboard import SummaryWriter
 
+from training.generators.store import write_atomically
+
 
 class Watch:
     """Shows and records a run under ``output``; a bar on a terminal, plain lines elsewhere."""
@@ -57,7 +59,7 @@ class Watch:
         """Records a validation, and the history of all of them."""
         for name, value in values.items():
             self._writer.add_scalar(f"validation/{name}", value, step)
-        (self._output / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+        write_atomically(self._output / "history.json", json.dumps(history, indent=1).encode())
         shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         self._bar.console.print(
             f"{elapsed_s:7.0f} s  step {step}  validation: {shown}", highlight=False, soft_wrap=True

@@ -29,10 +29,15 @@ SETTINGS = TrainingSettings(
 )
 
 
-def setting_of(name: str = "lung-ct") -> Setting:
+def setting_of(name: str, families: tuple[str, ...], held_out: tuple[str, ...]) -> Setting:
     """Ten made-up slices; nothing is read from disk."""
     configuration = replace(
-        read_configuration(CONFIG), name=name, backbone="test_efficientnet", families=FAMILIES, pinned_to_test=()
+        read_configuration(CONFIG),
+        name=name,
+        backbone="test_efficientnet",
+        families=families,
+        held_out_families=held_out,
+        pinned_to_test=(),
     )
     samples = [
         Sample(image=picture(number, side=224), patient=f"p{number}", source="made up", name=f"{number}")
@@ -43,10 +48,17 @@ def setting_of(name: str = "lung-ct") -> Setting:
     return Setting(configuration=configuration, split=split, forge=Forge(codec))
 
 
-def trainer(output: Path, settings: TrainingSettings = SETTINGS, members: int = 1, **options: object) -> Trainer:
+def trainer(
+    output: Path,
+    settings: TrainingSettings = SETTINGS,
+    members: int = 1,
+    families: tuple[str, ...] = FAMILIES,
+    held_out: tuple[str, ...] = ("poisson",),
+    **options: object,
+) -> Trainer:
     """A trainer of as many members, all alike."""
     output.mkdir(parents=True, exist_ok=True)
-    each = [setting_of(f"member{number}") for number in range(members)]
+    each = [setting_of(f"member{number}", families, held_out) for number in range(members)]
     plan = Plan(name="try", seed=1, members=tuple(one.configuration for one in each), training=settings)
     return Trainer(plan, each, output, device="cpu", threads=1, **options)  # type: ignore[arg-type]
 
@@ -129,8 +141,21 @@ def test_a_run_can_begin_with_the_weights_of_another(whole: Path, tmp_path: Path
     assert torch.allclose(one["backbone.conv_stem.weight"], other["backbone.conv_stem.weight"])
 
 
+def test_a_run_is_not_gone_on_with_as_another(whole: Path) -> None:
+    """A checkpoint knows what it learnt from: other families would be called unseen, and aren't."""
+    with pytest.raises(ValueError, match=r"member0\.families"):
+        trainer(whole, families=("noise",)).run()
+    with pytest.raises(ValueError, match="training"):
+        trainer(whole, replace(SETTINGS, pairs=6)).run()
+
+
+def test_weights_that_know_what_is_held_out_are_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nodule, which member0 holds out"):
+        trainer(tmp_path, families=("noise", "upsample"), held_out=("nodule", "poisson"), initial=whole / LAST)
+
+
 def test_data_workers_give_the_same_batches(whole: Path, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, phases=((0.0, 64),), steps=3, validate_every_steps=3)
+    settings = replace(SETTINGS, steps=4)
     trainer(tmp_path / "none", settings).run()
     trainer(tmp_path / "one", replace(settings, data_workers=1)).run()
     one, other = weights(tmp_path / "none" / LAST), weights(tmp_path / "one" / LAST)

@@ -1,6 +1,8 @@
 """``export``: a checkpoint as a bundle, calibrated on validation patients."""
 
 import argparse
+import os
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -31,17 +33,25 @@ def run(options: argparse.Namespace) -> int:
     configuration = read_configuration(options.config)
     folder = Path("runs") / configuration.name
     bundle, checkpoint = options.bundle or folder / "bundle", options.checkpoint or folder / "best.pt"
+    if bundle.exists():
+        raise FileExistsError(f"{bundle} is there already; remove it, or say another --bundle")
     setting = make_setting(configuration, options.data, options.generators)
     about_path = options.config.with_suffix(".card.toml")
     about = tomllib.loads(about_path.read_text(encoding="utf-8")) if about_path.exists() else None
-    write_bundle(setting, checkpoint, bundle, version=options.model_version, about=about)
-    detector = open_detector(bundle, cache_dir=folder / "cache", device=options.device)
-    fitted = calibrate(
-        Scorer(setting, [detector]),
-        bundle,
-        families=setting.available(configuration.families),
-        hounsfield=configuration.sampling.hounsfield,
-        rounds=options.rounds,
-    )
-    print(f"{bundle}: {fitted}")
+    # A bundle appears calibrated or not at all.
+    unfinished = bundle.with_name(f".{bundle.name}.{os.getpid()}")
+    try:
+        write_bundle(setting, checkpoint, unfinished, version=options.model_version, about=about)
+        detector = open_detector(unfinished, cache_dir=folder / "cache", device=options.device)
+        fitted = calibrate(
+            Scorer(setting, [detector]),
+            unfinished,
+            families=setting.available(configuration.families),
+            hounsfield=configuration.sampling.hounsfield,
+            rounds=options.rounds,
+        )
+        unfinished.rename(bundle)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    print(f"{bundle}: {fitted.calibration}")
     return 0
