@@ -15,6 +15,7 @@ from tests.unit.classifier_support import make_bundle
 from training.calibration import calibrate, fit, fit_temperature
 from training.calibration.bounds import extrapolated_side, fake_side, normal_bound, real_side
 from training.calibration.bundle import CODECS
+from training.calibration.fitting import best_runs
 from training.evaluation.conditions import Condition
 
 FAMILIES = ("noise", "nodule")
@@ -173,6 +174,16 @@ def test_a_few_volumes_raise_the_threshold_when_they_score_higher() -> None:
     assert plain is not None
     assert raised is not None
     assert plain.real.threshold < 9.0 <= raised.real.threshold
+
+
+def test_published_and_cleaned_slices_do_not_share_a_window() -> None:
+    slices = [
+        Row(name=f"v/{at}{suffix}", patient="v", series="s", position=float(at), score=score)
+        for at in range(12)
+        for suffix, score in (("", 9.0), (" (cleaned)", 0.0))
+    ]
+    runs = best_runs([(row, row.score) for row in slices], 3)
+    assert sorted(runs.values()) == [("v", 0.0), ("v", 9.0)]
 
 
 def test_fakes_are_bounded_from_below() -> None:

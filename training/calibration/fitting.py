@@ -11,6 +11,8 @@ from medfake_pacs import conformal
 from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Calibration, Kind, Reading, Side, Stratum
 from training.calibration.bounds import extrapolated_side, fake_side, one_of_each, real_side
 from training.calibration.temperature import fit_temperature
+from training.evaluation.rows import is_cleaned
+from training.provenance import CLEANED
 
 CLEAN = "clean"
 ALPHA, FAKE_ALPHA = 0.01, 0.10
@@ -65,8 +67,9 @@ def fit(
     ``families`` are those that the model was trained on: held-out ones decide nothing here. A row's stratum is by its
     own ``lossy``, as its verdict is. Of an image that went through several codecs the worst score counts: a clean
     one's highest, a fake's lowest, so that the promise holds for each codec; one image of each patient counts, where
-    there are enough patients. Without compressed rows there is no stratum for lossy images. Neighbouring slices of a validation patient's series are its volume; the best runs of
-    whole volumes are what ``series`` rests on, where there are enough.
+    there are enough patients. Without compressed rows there is no stratum for lossy images. Neighbouring slices of a
+    validation patient's series are its volume; the best runs of whole volumes are what ``series`` rests on, where
+    there are enough.
 
     Raises: ValueError where there is too little of anything.
     """
@@ -144,13 +147,16 @@ def worst(
 
 def best_runs(scored: Iterable[tuple[ScoredImage, float]], contiguous: int) -> dict[str, tuple[str, float]]:
     """Patient and best run, pooled as the node does, of each series of more slices than one window; by both names."""
-    series: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    series: dict[tuple[str, str, bool], list[tuple[float, float]]] = {}
     for row, score in scored:
         if row.series:
-            series.setdefault((row.patient, row.series), []).append((row.position, score))
+            series.setdefault((row.patient, row.series, is_cleaned(row.name)), []).append((row.position, score))
     return {
-        f"{patient}/{name}": (patient, best_run([score for _, score in sorted(slices)], contiguous))
-        for (patient, name), slices in series.items()
+        f"{patient}/{name}{CLEANED if cleaned else ''}": (
+            patient,
+            best_run([score for _, score in sorted(slices)], contiguous),
+        )
+        for (patient, name, cleaned), slices in series.items()
         if len(slices) > contiguous
     }
 

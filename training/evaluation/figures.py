@@ -75,6 +75,14 @@ def series_figures(report: Figure) -> list[Figure]:
         }
         for one in series.get("clean", ())
     ]
+    if series:
+        result.append(_share("clean series called fake", series["clean_fake"]))
+    for name, group in series.get("groups", {}).items():
+        found = group["auc"]
+        size = {"clean": found["clean"], "fakes": found["edited"], "patients": found["patients"]}
+        result.append(
+            _estimate(f"AUC of series, all families {_kind(name == 'seen')}", found, "in places drawn") | size
+        )
     for family in series.get("families", ()):
         result.append(
             _share(f"edited series called fake, {family['family']}", family["called_fake"], "in places drawn")

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from training.provenance import CLEANED
+
 CLEAN = "clean"
 Cells = tuple[tuple[float, ...], ...]
 
@@ -47,9 +49,19 @@ class Row:
         return self.family != CLEAN
 
     @property
+    def cleaned(self) -> bool:
+        """Whether it is the variant of a published image without its source's traces, or a fake made from that."""
+        return is_cleaned(self.name)
+
+    @property
     def condition(self) -> str:
         """What the image went through before it was scored; empty for nothing."""
         return self.codec or self.change
+
+
+def is_cleaned(name: str) -> bool:
+    """Whether an image's name is that of a variant without its source's traces."""
+    return name.endswith(CLEANED)
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:

@@ -13,7 +13,7 @@ from training.datasets import Sample
 from training.evaluation.conditions import Condition
 from training.evaluation.detectors import Reading
 from training.evaluation.localisation import shares
-from training.evaluation.rows import CLEAN, Cells, Row
+from training.evaluation.rows import CLEAN, Cells, Row, is_cleaned
 from training.forge import WHOLE
 from training.sampling import PairSampler
 from training.setting import Setting
@@ -209,12 +209,12 @@ def read_with(detector: Detector, images: Sequence[Array], lossy: Sequence[bool]
 
 
 def volumes(samples: Sequence[Sample], patients: Sequence[str]) -> list[list[int]]:
-    """The numbers of each series' samples, in the order of their positions."""
-    series: dict[tuple[str, str], list[int]] = {}
+    """The numbers of each series' samples, in the order of their positions; cleaned ones are a series of their own."""
+    series: dict[tuple[str, str, bool], list[int]] = {}
     wanted = set(patients)
     for number, sample in enumerate(samples):
         if sample.patient in wanted and sample.series and _real(sample):
-            series.setdefault((sample.patient, sample.series), []).append(number)
+            series.setdefault((sample.patient, sample.series, is_cleaned(sample.name)), []).append(number)
     return [sorted(numbers, key=lambda number: samples[number].position) for numbers in series.values()]
 
 

@@ -9,10 +9,10 @@ from training.evaluation.bars import bars
 from training.evaluation.figures import card_figures
 from training.evaluation.localisation import localisation
 from training.evaluation.rows import Row
-from training.evaluation.series import series_measures
+from training.evaluation.series import SEEN, UNSEEN, series_measures
 
 Plain = dict[str, Any]
-SEEN, UNSEEN, ALL = "seen", "never seen", "all families"
+ALL = "all families"
 
 
 def summarise(rows: Sequence[Row], context: Plain) -> Plain:
@@ -41,7 +41,7 @@ def summarise(rows: Sequence[Row], context: Plain) -> Plain:
         "prevalence": measures.prevalence(clean, fakes),
         "brought": brought(mine, main["families"]),
         "strata": strata(base, main["families"]),
-        "series": series_measures(mine, profile),
+        "series": series_measures(mine, profile, main["families"]),
         "localisation": localisation(base, -profile["intercept"] / profile["slope"]),
         "robustness": comparisons.robustness(base, grid, context["conditions"]),
         "outside": outside(context["outside"]),
