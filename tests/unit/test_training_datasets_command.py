@@ -5,7 +5,9 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support import REPOSITORY
 from tests.unit.datasets_support import hounsfield, pattern, write_raster, write_slice
@@ -97,6 +99,26 @@ def test_patients_who_are_in_two_data_sets_under_two_names_are_found(
     assert (leaks == 0) == ("in both, 0 of them" in printed)
     assert call("overlap", tmp_path / "lidc.csv", tmp_path / "lidc.csv") == 0
     assert "10 patients in both, 0 of them trained on" in capsys.readouterr().out
+
+
+def test_patients_are_found_by_images_in_another_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(6):
+        values = pattern(number)
+        write_raster(values, tmp_path / "first" / "real" / f"p{number}" / "1.png")
+        if number < 3:
+            smaller = Image.fromarray(values.astype(np.uint8)).resize((150, 150))
+            write_raster(np.asarray(smaller, np.float32), tmp_path / "second" / "real" / f"q{number}" / "1.png")
+        write_raster(pattern(50 + number), tmp_path / "second" / "real" / f"r{number}" / "1.png")
+    for name in ("first", "second"):
+        file = tmp_path / f"{name}.csv"
+        assert call("manifest", "--reader", "folder", "--root", tmp_path / name, "--output", file) == 0
+    manifests = (tmp_path / "first.csv", tmp_path / "second.csv")
+    capsys.readouterr()
+    roots = ("--first-root", tmp_path / "first", "--second-root", tmp_path / "second")
+    for more in ((), roots):
+        call("overlap", *manifests, *more)
+        assert "3 patients in both" in capsys.readouterr().out
+    assert call("overlap", *manifests, *roots[:3], tmp_path / "nowhere") == 2
 
 
 @pytest.mark.parametrize(("splits", "leaks"), [(("train", "test"), True), (("test", "test"), False)])

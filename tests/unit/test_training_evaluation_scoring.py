@@ -17,9 +17,9 @@ from training.evaluation.conditions import WINDOWS, grid, resized, windowed
 from training.evaluation.detectors import Reading
 from training.evaluation.localisation import edited, measures, shares
 from training.evaluation.rows import CLEAN
-from training.evaluation.run import unseen
 from training.evaluation.scoring import Scorer
 from training.evaluation.series import series_of
+from training.evaluation.unseen import left_out, unseen
 from training.forge import Forge, reconstruct
 from training.setting import Setting
 from training.split import Split
@@ -170,11 +170,24 @@ def test_an_edit_of_a_series_is_at_neighbouring_slices_in_order(setting: Setting
 
 def test_a_data_sets_own_fakes_are_kept_from_patients_of_the_training(setting: Setting) -> None:
     mine = replace(setting.split.train[0], label="fake", generator="ct-gan")
-    theirs = replace(mine, patient="elsewhere", lossy=True)
+    theirs = replace(mine, patient="elsewhere", lossy=True, image=picture(90, side=224))
     left = unseen(setting, {"ct-gan": [mine, theirs]})
     assert left == {"ct-gan": [theirs]}
     (one,) = Scorer(setting, [Watching("d")]).brought(left["ct-gan"], source="ct-gan")
     assert (one.family, one.source, one.lossy, one.patient) == ("ct-gan", "ct-gan", True, "elsewhere")
+
+
+def test_images_of_the_training_laid_out_another_way_are_not_unseen(setting: Setting) -> None:
+    """The same knees as another set publishes them: other names, another size, another window, a row less."""
+    known = setting.split.validation[0]
+    smaller = resized(known.image, 0.75, hounsfield=True)[1:] / 8 + 90
+    again = replace(known, image=smaller.astype(np.float32), patient="renamed", name="again")
+    fake = replace(again, image=picture(91, side=224), label="fake", generator="gan", name="of the same patient")
+    new = replace(fake, image=picture(92, side=224), patient="new", name="new")
+    brought = {"knee-chen-prezja": [again, fake, new]}
+    left = unseen(setting, brought)
+    assert left == {"knee-chen-prezja": [new]}
+    assert left_out(brought, left) == [{"source": "knee-chen-prezja", "images": 3, "known": 2}]
 
 
 @pytest.mark.parametrize("hounsfield", [False, True])

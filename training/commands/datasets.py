@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from training.datasets import CATALOGUE, DatasetError, Manifest, build, read, write
+from medfake_pacs.errors import PixelError
+from training.datasets import CATALOGUE, Array, DatasetError, Manifest, Record, build, load, read, write
 from training.datasets.ctgan_slices import CONVENTIONS
 from training.datasets.manifest import left_out_file
 from training.datasets.overlap import overlaps
@@ -38,9 +39,18 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     describe.add_argument("--manifest", type=Path, metavar="FILE.csv", help="describe this instead of reading images")
     describe.add_argument("--json", action="store_true", help="for a program")
     manifest.add_argument("--output", type=Path, required=True, metavar="FILE.csv")
-    overlap = actions.add_parser("overlap", help="patients of one manifest who are in another, by the same pixels")
+    overlap = actions.add_parser(
+        "overlap",
+        help="patients of one manifest who are in another, by their images",
+        description="Finds patients by the same pixels, and by nearly the same ones (perceptual hash). With both roots "
+        "the images that look alike are read, and a correlation confirms them; without, the hashes alone decide.",
+    )
     overlap.add_argument("first", type=Path, metavar="FILE.csv")
     overlap.add_argument("second", type=Path, metavar="FILE.csv")
+    for name in ("first", "second"):
+        overlap.add_argument(
+            f"--{name}-root", type=Path, metavar="DIR", help=f"the images of the {name} manifest, see above"
+        )
     overlap.set_defaults(run=_overlap)
     describe.set_defaults(run=_describe)
     manifest.set_defaults(run=_manifest)
@@ -77,15 +87,21 @@ def _manifest(arguments: argparse.Namespace) -> int:
 def _overlap(arguments: argparse.Namespace) -> int:
     """Exit status 1 where one manifest trains on whom the other doesn't."""
     try:
-        first, second = (read(file, file.parent) for file in (arguments.first, arguments.second))
-    except (DatasetError, OSError) as error:
+        roots = arguments.first_root, arguments.second_root
+        files = arguments.first, arguments.second
+        first, second = (read(file, root or file.parent) for file, root in zip(files, roots, strict=True))
+        found = overlaps(first.records, second.records, _values if all(roots) else None)
+    except (DatasetError, PixelError, OSError) as error:
         return _failed(error)
-    found = overlaps(first.records, second.records)
     for each in found:
         print(f"{each.first} ({each.first_split}) is {each.second} ({each.second_split}): {each.images} images")
     leaking = sum(each.leaks for each in found)
     print(f"{len(found)} patients in both, {leaking} of them trained on in one and not in the other")
     return 1 if leaking else 0
+
+
+def _values(record: Record) -> Array:
+    return load(record).image
 
 
 def _built(arguments: argparse.Namespace) -> Manifest:

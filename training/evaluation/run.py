@@ -27,6 +27,7 @@ from training.evaluation.page import page
 from training.evaluation.rows import Row, read_rows, write_rows
 from training.evaluation.scoring import Job, Scorer
 from training.evaluation.summary import plain, summarise
+from training.evaluation.unseen import left_out, unseen
 from training.setting import Setting
 
 TEST_SEED, SERIES_SEED = 202, 303
@@ -78,8 +79,8 @@ def evaluate(
 
     The first bundle is the one that is evaluated; the others take part in the matrix. ``run`` is the folder of a
     training with its history.json. ``brought`` are data sets with fakes of their own, by name; what belongs to
-    patients of the training or validation part is left out. ``kept``: a folder of baselines, made there where they are
-    missing (default: in ``output``).
+    patients of the training or validation part, by name or by a nearly equal image, is left out. ``kept``: a folder
+    of baselines, made there where they are missing (default: in ``output``).
     """
     began = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,11 @@ def evaluate(
         "history": history(run),
         "evaluated": _evaluated(setting, main, extent, command),
     }
-    context["evaluated"] |= {"seconds": round(time.monotonic() - began), "scored": len(rows)}
+    context["evaluated"] |= {
+        "seconds": round(time.monotonic() - began),
+        "scored": len(rows),
+        "brought": left_out(brought or {}, sets),
+    }
     write_rows(rows, output / ROWS)
     (output / CONTEXT).write_text(json.dumps(plain(context), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return write_report(rows, context, output)
@@ -127,12 +132,6 @@ def history(run: Path | None) -> list[Plain]:
 
 def _conditions(setting: Setting) -> tuple[Condition, ...]:
     return grid(hounsfield=setting.configuration.sampling.hounsfield)
-
-
-def unseen(setting: Setting, brought: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
-    """What of some data sets belongs to no patient whom the model has seen."""
-    known = {sample.patient for sample in (*setting.split.train, *setting.split.validation)}
-    return {name: [sample for sample in samples if sample.patient not in known] for name, samples in brought.items()}
 
 
 def _rows(
