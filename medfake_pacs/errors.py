@@ -49,6 +49,10 @@ class BundleError(MedfakeError):
     """A model bundle is missing, damaged or isn't what its card says."""
 
 
+class AssessmentError(MedfakeError):
+    """What is recorded of a study can't become a verdict."""
+
+
 class ReportError(MedfakeError):
     """A report can't be built from what is known of the study."""
 
