@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -193,28 +192,6 @@ def test_refused_images_are_a_column_of_their_own_and_out_of_the_ranking() -> No
     assert found["groups"]["seen"]["auc"]["value"] > 0.99
 
 
-def test_a_refused_fake_is_a_missed_one_for_the_bars() -> None:
-    refused = [row("noise", 9.0, f"p{number}", outside="blank") for number in range(30)]
-    found = report_of([*rows_of({"noise": 4.0}), *refused])
-    group = found["groups"]["seen"]
-    assert group["auc"]["value"] > 0.99
-    assert (group["scored"], group["of"]) == (60, 90)
-    assert group["auc_of_all"]["value"] == pytest.approx(group["auc"]["value"] / 2, abs=1e-3)
-    held = bar(found, "AUC, held-out patients, families of")
-    assert not held["met"]
-    assert "30 of 90 images refused" in held["note"]
-    assert "30 of 90 images are refused" in Checked(page(found)).text
-    assert found["families"][0]["auc_of_all"] == group["auc_of_all"]
-    clean = report_of([*rows_of({"noise": 4.0}), row(CLEAN, 9.0, "p0", outside="blank")])
-    assert clean["groups"]["seen"]["auc_of_all"]["value"] > 0.99
-
-
-def test_the_plain_network_is_compared_on_refused_images_too() -> None:
-    ours = [replace(one, outside="blank") if one.fake and int(one.patient[1:]) < 20 else one for one in rows_of(GOOD)]
-    theirs = rows_of({"noise": 1.0, "resample": 1.0, "poisson": 1.0}, detector="plain", seed=5)
-    assert not bar(report_of([*ours, *theirs], plain="plain"), "AUC on families never trained on, above")["met"]
-
-
 def test_the_map_of_a_local_fake_is_held_against_its_mask() -> None:
     cells, truth = ((3.0, -1.0), (-1.0, -1.0)), ((0.9, 0.0), (0.0, 0.0))
     hit = row("noise", 3.0, "p0", cells=cells, truth=truth)
@@ -237,57 +214,6 @@ def test_series_are_pooled_over_neighbours_with_the_edited_slices_in_place() -> 
     assert found["clean"] == [{"patient": "a", "slices": 6, "score": pytest.approx(5 / 3, abs=1e-3), "verdict": "fake"}]
     calm = [one for one in rows if one.score != 9] + volume("clean", CLEAN, [-2], first=1)
     assert series_measures(calm, context()["detectors"][0]["profile"])["families"][0]["called_fake"]["count"] == 1
-
-
-def volumes(patients: int, *, edited: float) -> list[Row]:
-    """A clean series of each patient and an edit of it by each of two families, well apart."""
-    found = []
-    for number in range(patients):
-        about = {"series": "1", "lung_fraction": 1.0}
-        for run, family, score in ((CLEAN, CLEAN, -2.0), ("a 1", "noise", edited), ("b 1", "poisson", edited)):
-            found += [
-                row(family, score, f"v{number}", name=f"v{number}/{at}", run=run, **about)
-                for at in range(6 if run == CLEAN else 3)
-            ]
-    return found
-
-
-def ct_report(rows: list[Row]) -> dict[str, Any]:
-    given = context()
-    return summarise(rows, given | {"evaluated": given["evaluated"] | {"configuration": "lung-ct"}})
-
-
-def test_bars_of_a_ct_model_tell_slices_from_series_and_few_series_are_not_enough() -> None:
-    few = ct_report([*rows_of(GOOD), *volumes(2, edited=5.0)])
-    slices = bar(few, "AUC of single slices, held-out patients, families of the training")
-    assert slices["met"]
-    assert bar(few, "clean held-out single slices called fake")["met"]
-    for beginning in (
-        "AUC of series, held-out patients, families of",
-        "AUC of series, held-out patients, families nev",
-    ):
-        held = bar(few, beginning)
-        assert (held["value"], held["met"]) == (1.0, False)
-        assert held["low"] < 0.5
-        assert "n = 2 clean series of 2 patients" in held["note"]
-    assert not bar(few, "clean series called fake")["met"]
-    many = ct_report([*rows_of(GOOD), *volumes(400, edited=5.0)])
-    assert bar(many, "AUC of series, held-out patients, families of")["met"]
-    assert bar(many, "clean series called fake")["met"]
-    bad = ct_report([*rows_of(GOOD), *volumes(400, edited=-2.0)])
-    assert bar(bad, "AUC of series, held-out patients, families of")["value"] == 0.5
-    assert not bar(bad, "AUC of series, held-out patients, families of")["met"]
-    assert bar(ct_report(rows_of(GOOD)), "AUC of series")["note"] == "not measured"
-    assert not any("series" in item["what"] or "slices" in item["what"] for item in report_of(rows_of(GOOD))["bars"])
-    assert "n = 2 clean series" in Checked(page(few)).text
-
-
-def test_published_and_cleaned_slices_are_two_series() -> None:
-    published = volumes(1, edited=5.0)
-    cleaned = [replace(one, name=f"{one.name} (cleaned)", score=one.score + 0.1) for one in published]
-    found = series_measures([*published, *cleaned], context()["detectors"][0]["profile"])
-    assert [(one["slices"], one["score"]) for one in found["clean"]] == [(6, -2.0), (6, -1.9)]
-    assert [family["called_fake"]["of"] for family in found["families"]] == [2, 2]
 
 
 def test_the_cards_figures_are_what_a_node_and_a_card_can_read() -> None:

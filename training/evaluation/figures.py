@@ -41,11 +41,25 @@ def image_figures(report: Figure) -> list[Figure]:
             for what, key in (("", "auc"), (", refused images ranked lowest", "auc_of_all")):
                 area = _area(f"AUC, all families {_kind(seen)}{what}", group[key], report, group["fakes"])
                 result.append(area | ({"scored": group["scored"]} if key == "auc" else {}))
+    result += variant_figures(report)
     if report["localisation"].get("images"):
         found = report["localisation"]
         for what, key in (("IoU of the map with the mask", "iou"), ("hottest cell lies in the edit", "pointing")):
             size = {"fakes": found["images"], "patients": found["patients"]}
             result.append(_estimate(f"local fakes: {what}", found[key]) | size)
+    return result
+
+
+def variant_figures(report: Figure) -> list[Figure]:
+    """False alarms and AUC on published images and on their cleaned variants apart."""
+    result = []
+    for one in report["variants"]:
+        if one["group"] == "all families":
+            result.append(_share("clean images called fake", one["false_alarms"], one["variant"]))
+            continue
+        size = {key: one[key] for key in ("clean", "fakes", "patients", "scored")}
+        what = f"AUC, all families {_kind(one['group'] == 'seen')}"
+        result.append(_estimate(what, one["auc"], one["variant"]) | size)
     return result
 
 

@@ -41,6 +41,7 @@ def summarise(rows: Sequence[Row], context: Plain) -> Plain:
         "prevalence": measures.prevalence(clean, fakes),
         "brought": brought(mine, main["families"]),
         "strata": strata(base, main["families"]),
+        "variants": variants(base, main["families"]),
         "series": series_measures(mine, profile, main["families"]),
         "localisation": localisation(base, -profile["intercept"] / profile["slope"]),
         "robustness": comparisons.robustness(base, grid, context["conditions"]),
@@ -76,6 +77,26 @@ def strata(base: Sequence[Row], trained: Sequence[str]) -> list[Plain]:
         return []
     return [
         {"stratum": name, "group": group} | measures.image_measures(rows)
+        for name, part in parts.items()
+        for group, rows in grouped(part, trained).items()
+    ]
+
+
+def variants(base: Sequence[Row], trained: Sequence[str]) -> list[Plain]:
+    """False alarms and AUC of published images and of their cleaned variants apart, where there are both."""
+    parts = {
+        "as published": [row for row in base if not row.cleaned],
+        "cleaned": [row for row in base if row.cleaned],
+    }
+    if not all(parts.values()):
+        return []
+    return [
+        {
+            "variant": name,
+            "group": group,
+            "false_alarms": measures.called([row for row in rows if not row.fake], "fake"),
+        }
+        | measures.image_measures(rows)
         for name, part in parts.items()
         for group, rows in grouped(part, trained).items()
     ]
