@@ -13,14 +13,15 @@ from tests.unit.test_training_forge import picture
 from training.calibration import fit
 from training.configuration import read_configuration
 from training.datasets import Sample
-from training.evaluation.conditions import WINDOWS, grid, resized, windowed
+from training.evaluation.conditions import WINDOWS, grid, honest, resized, windowed
 from training.evaluation.detectors import Reading
 from training.evaluation.localisation import edited, measures, shares
 from training.evaluation.rows import CLEAN
 from training.evaluation.scoring import Scorer
 from training.evaluation.series import series_of
 from training.evaluation.unseen import left_out, unseen
-from training.forge import Forge, reconstruct
+from training.forge import WHOLE, Forge, reconstruct
+from training.forge.negatives import KINDS
 from training.setting import Setting
 from training.split import Split
 
@@ -197,10 +198,10 @@ def test_conditions_keep_to_the_units_and_change_the_image(hounsfield: bool) -> 
     names = set()
     for condition in grid(hounsfield=hounsfield):
         names.add(condition.name)
-        changed = condition.apply(image)
+        changed = condition.apply(image, "a")
         assert changed.dtype == np.float32
         assert changed.shape != image.shape or not np.array_equal(changed, image)
-        assert np.array_equal(changed, condition.apply(image))
+        assert np.array_equal(changed, condition.apply(image, "a"))
         if not hounsfield and condition.name != "12 bit":
             assert (changed.min() >= 0, changed.max() <= 255) == (True, True)
         if condition.kind not in ("turn", "window", "bits") and condition.name != "J2K 30:1":
@@ -208,6 +209,44 @@ def test_conditions_keep_to_the_units_and_change_the_image(hounsfield: bool) -> 
             assert abs(float(changed.mean() - image.mean())) < 0.05 * spread
     wanted = {"J2K 10:1", "8 bit", "window lung -600/1500"} if hounsfield else {"JPEG q90", "J2K 10:1", "12 bit"}
     assert wanted <= names
+
+
+def test_noise_is_the_same_for_an_image_and_its_fake_and_another_for_each_image() -> None:
+    first, second = (one for one in grid(hounsfield=True) if one.name in ("noise 20 HU", "noise 40 HU"))
+    image = picture(3, side=96)
+    fake = image.copy()
+    fake[0, 0] += 300
+    fake[40:50, 40:50] += 100
+    noise = first.apply(image, "a") - image
+    assert np.array_equal(noise, first.apply(fake, "a") - fake)
+    # Of one size and with one corner value: scans have the same air there.
+    other = first.apply(image, "b") - image
+    assert abs(np.corrcoef(noise.ravel(), other.ravel())[0, 1]) < 0.1
+    stronger = second.apply(image, "a") - image
+    assert abs(np.corrcoef(noise.ravel(), stronger.ravel())[0, 1]) < 0.1
+
+
+def test_honest_processing_is_real_and_its_fakes_are_made_of_the_processed_image(setting: Setting) -> None:
+    detector = Reader("d")
+    scorer = Scorer(setting, [detector])
+    conditions = honest(hounsfield=True)
+    assert {one.name for one in conditions} == {f"honest {kind}" for kind in KINDS}
+    rows = scorer.honest("test", conditions, seed=3, images=2)
+    assert len(rows) == 2 * 2 * len(KINDS)
+    assert {one.condition for one in rows} == {one.name for one in conditions}
+    assert {one.condition for one in rows if one.lossy} == {"honest codec"}
+    by_name = {one.name: one for one in setting.split.test}
+    for condition in conditions:
+        mine = [(one, seen) for one, seen in zip(rows, detector.seen, strict=True) if one.condition == condition.name]
+        for (clean, processed), (fake, forged) in zip(mine[::2], mine[1::2], strict=True):
+            assert (clean.fake, fake.fake, clean.name) == (False, True, fake.name)
+            assert np.array_equal(processed, condition.apply(by_name[clean.name].image, clean.name))
+            if fake.family not in WHOLE:
+                assert (forged == processed).mean() > 0.5
+            assert not np.array_equal(forged, processed)
+    assert {(one.name, one.family) for one in rows} <= {
+        (one.name, one.family) for one in scorer.grid("test", grid(hounsfield=True)[:1], seed=3, images=3)
+    }
 
 
 def test_sizes_and_windows_are_what_their_names_say() -> None:

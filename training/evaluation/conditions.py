@@ -6,8 +6,9 @@ Codecs: JPEG for radiographs, JPEG 2000 at ratios counted on the stored bits (CT
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from PIL import Image
 from scipy.ndimage import zoom
 
 from training.degrade import jpeg, jpeg2000
+from training.forge.negatives import KINDS, negative
 
 Array = npt.NDArray[np.float32]
 # Hounsfield units and the grey levels of an 8-bit radiograph that are about the same part of the usual range of values.
@@ -29,12 +31,19 @@ _CT_RANGE = (-1024.0, 3071.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One kind of processing of an image (H, W); ``lossy`` for compression."""
+    """One kind of processing of an image (H, W); ``lossy`` for compression. ``change`` draws from the generator."""
 
     name: str
     kind: str
-    apply: Callable[[Array], Array]
+    change: Callable[[Array, np.random.Generator], Array]
     lossy: bool = False
+
+    def apply(self, image: Array, name: str) -> Array:
+        """The image after the processing; what is drawn depends on the image's name and the condition alone.
+
+        So an image and its fake, which have one name, go through the same.
+        """
+        return self.change(image, np.random.default_rng([crc32(name.encode()), crc32(self.name.encode())]))
 
 
 def grid(*, hounsfield: bool) -> tuple[Condition, ...]:
@@ -47,7 +56,7 @@ def grid(*, hounsfield: bool) -> tuple[Condition, ...]:
     for units, levels in NOISE.items():
         name = f"noise {units:g} HU" if hounsfield else f"noise {levels:g} grey levels"
         sigma = units if hounsfield else levels
-        found.append(_change(name, "noise", partial(noisy, sigma=sigma, hounsfield=hounsfield)))
+        found.append(Condition(name=name, kind="noise", change=partial(noisy, sigma=sigma, hounsfield=hounsfield)))
     if hounsfield:
         found += [
             _change(f"window {name}", "window", partial(windowed, low=low, high=high))
@@ -64,12 +73,29 @@ def grid(*, hounsfield: bool) -> tuple[Condition, ...]:
 _JPEG = (95, 90, 80, 70, 50, 30)
 
 
+def honest(*, hounsfield: bool) -> tuple[Condition, ...]:
+    """Honest processing of every kind of ``training.forge.negatives``: it makes no image a fake."""
+    return tuple(
+        Condition(
+            name=f"honest {kind}",
+            kind="honest",
+            change=partial(_negative, kind=kind, hounsfield=hounsfield),
+            lossy=kind == "codec",
+        )
+        for kind in KINDS
+    )
+
+
+def _negative(image: Array, rng: np.random.Generator, *, kind: str, hounsfield: bool) -> Array:
+    return negative(image, rng, hounsfield=hounsfield, kinds=[kind])
+
+
 def _codec(name: str, apply: Callable[[Array], Array]) -> Condition:
-    return Condition(name=name, kind="codec", apply=apply, lossy=True)
+    return replace(_change(name, "codec", apply), lossy=True)
 
 
 def _change(name: str, kind: str, apply: Callable[[Array], Array]) -> Condition:
-    return Condition(name=name, kind=kind, apply=apply)
+    return Condition(name=name, kind=kind, change=lambda image, _rng: apply(image))
 
 
 def jpeg2000_of_bytes(image: Array, ratio: float) -> Array:
@@ -91,11 +117,9 @@ def resized(image: Array, factor: float, *, hounsfield: bool) -> Array:
     return _whole(zoom(smooth, factor, order=3, mode="mirror"), hounsfield=hounsfield)
 
 
-def noisy(image: Array, sigma: float, *, hounsfield: bool) -> Array:
-    """White noise on top; the same for an image and for its fake."""
-    seed = int(abs(float(image[0, 0]))) + image.size
-    noise = np.random.default_rng(seed).normal(0, sigma, image.shape)
-    return _whole(image + noise, hounsfield=hounsfield)
+def noisy(image: Array, rng: np.random.Generator, sigma: float, *, hounsfield: bool) -> Array:
+    """White noise on top."""
+    return _whole(image + rng.normal(0, sigma, image.shape), hounsfield=hounsfield)
 
 
 def windowed(image: Array, low: float, high: float) -> Array:

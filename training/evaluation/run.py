@@ -20,7 +20,7 @@ from training.baselines import (
 from training.datasets import Sample
 from training.evaluation import outside
 from training.evaluation.bars import PLAIN
-from training.evaluation.conditions import Condition, grid
+from training.evaluation.conditions import Condition, grid, honest
 from training.evaluation.detectors import ClassifierDetector
 from training.evaluation.machine import data_digest, machine, split_sizes, today
 from training.evaluation.page import page
@@ -41,6 +41,7 @@ class Extent:
 
     images: int = 0
     grid_images: int = 60
+    honest_images: int = 30
     series: int = 4
     draws: int = 4
     stranger_images: int = 12
@@ -54,6 +55,7 @@ class Extent:
 QUICK = Extent(
     images=40,
     grid_images=12,
+    honest_images=6,
     series=1,
     draws=1,
     stranger_images=4,
@@ -90,7 +92,7 @@ def evaluate(
     main = bundles[0]
     context: Plain = {
         "detectors": [*(_bundle(one) for one in bundles), *(_baseline(kind, one) for kind, one in others)],
-        "conditions": [condition.name for condition in _conditions(setting)],
+        "conditions": [condition.name for condition in (*_conditions(setting), *_honest(setting))],
         "probes": _probes(setting, main, extent, [sample for samples in sets.values() for sample in samples]),
         "outside": _outside(setting, main, extent, data),
         "history": history(run),
@@ -134,6 +136,10 @@ def _conditions(setting: Setting) -> tuple[Condition, ...]:
     return grid(hounsfield=setting.configuration.sampling.hounsfield)
 
 
+def _honest(setting: Setting) -> tuple[Condition, ...]:
+    return honest(hounsfield=setting.configuration.sampling.hounsfield)
+
+
 def _rows(
     setting: Setting, detectors: Sequence[Detector], extent: Extent, sets: Mapping[str, Sequence[Sample]]
 ) -> list[Row]:
@@ -146,6 +152,9 @@ def _rows(
     if extent.grid_images:
         most = min(extent.grid_images, extent.images or extent.grid_images)
         rows += first.grid("test", _conditions(setting), seed=TEST_SEED, images=most, skip=volumes)
+        # The same images as the grid's first, so that both are compared with them untouched.
+        fewer = min(extent.honest_images, most)
+        rows += first.honest("test", _honest(setting), seed=TEST_SEED, images=fewer, skip=volumes)
     return rows + first.series(run=5, draws=extent.draws, seed=SERIES_SEED, most=extent.series)
 
 

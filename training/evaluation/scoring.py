@@ -95,6 +95,14 @@ class Scorer:
         jobs = self._conditioned(part, chosen, conditions, seed)
         return self._scored(jobs, 2 * len(chosen) * len(conditions), "robustness")
 
+    def honest(
+        self, part: str, conditions: Sequence[Condition], *, seed: int, images: int, skip: Sequence[str] = ()
+    ) -> list[Row]:
+        """As ``grid``, but each fake is made of the processed image: as an edit of what an archive holds would be."""
+        chosen = self._chosen(part, seed, images, skip)
+        jobs = (job for condition in conditions for job in self._processed(part, chosen, condition, seed))
+        return self._scored(jobs, 2 * len(chosen) * len(conditions), "honest processing")
+
     def brought(self, samples: Sequence[Sample], *, source: str, images: int = 0, seed: int = 0) -> list[Row]:
         """A data set's own real images and fakes as they are; ``images`` of each generator and of the real at most."""
         kinds: dict[str, list[Sample]] = {}
@@ -175,7 +183,22 @@ class Scorer:
             for job in self._images(part, number, seed, [self.families[order % len(self.families)]]):
                 for condition in conditions:
                     name = {"codec" if condition.lossy else "change": condition.name}
-                    yield replace(job, image=condition.apply(job.image), mask=None, **name)
+                    yield replace(job, image=condition.apply(job.image, job.sample.name), mask=None, **name)
+
+    def _processed(self, part: str, chosen: Sequence[int], condition: Condition, seed: int) -> Iterator[Job]:
+        samples = [getattr(self._setting.split, part)[number] for number in chosen]
+        processed = tuple(
+            replace(sample, image=condition.apply(sample.image, sample.name), lossy=sample.lossy or condition.lossy)
+            for sample in samples
+        )
+        setting = replace(self._setting, split=replace(self._setting.split, **{part: processed}))
+        sampler = setting.sampler(part)
+        for order, sample in enumerate(processed):
+            family = self.families[order % len(self.families)]
+            rng = np.random.default_rng([seed, chosen[order], crc32(family.encode())])
+            name = {"codec" if condition.lossy else "change": condition.name}
+            yield Job(sample=sample, image=sample.image, **name)
+            yield Job(sample=sample, image=sampler.forge_image(order, family, rng).image, family=family, **name)
 
     def _sampler(self, part: str) -> PairSampler:
         if part not in self._samplers:
