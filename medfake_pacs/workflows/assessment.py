@@ -10,6 +10,7 @@ from medfake_pacs import audit, crashpoints
 from medfake_pacs.database import reading, transaction
 from medfake_pacs.database.tables import instances, scores, verdicts
 from medfake_pacs.entities import AuditEvent, Score, SeriesVerdict, Verdict, VerdictLabel
+from medfake_pacs.errors import AssessmentError
 from medfake_pacs.verdict import AssessedImage, assess_series, assess_study
 from medfake_pacs.workflows import notifying, rescoring, worklist
 from medfake_pacs.workflows.context import Context
@@ -60,7 +61,13 @@ def recorded_verdict(context: Context, study_instance_uid: str, revision: int) -
 
 
 def verdict_on(context: Context, study_instance_uid: str, revision: int) -> Verdict:
-    """Return the verdict on a revision from the recorded scores: the same rows always give the same."""
+    """Return the verdict on a revision from the recorded scores: the same rows always give the same.
+
+    Raises
+    ------
+    AssessmentError
+        If images of one series have scores of several models.
+    """
     with reading(context.engine) as connection:
         rows = rows_of(connection, study_instance_uid, revision)
         namesakes = _namesakes(connection, rows)
@@ -117,9 +124,11 @@ def _series_verdict(
     namesakes: Mapping[str, Sequence[sa.Row]],
     found: Mapping[tuple[str, str], Score],
 ) -> SeriesVerdict:
-    images = []
+    images, models = [], set()
     for row in members:
         score = None if row.not_assessed_reason else found.get((row.pixel_sha256, row.model_sha256))
+        if score is not None:
+            models.add(score.model_sha256)
         conflict, pixels_differ = _conflict(row, namesakes[row.sop_instance_uid])
         images.append(
             AssessedImage(
@@ -132,8 +141,10 @@ def _series_verdict(
                 conflicting_pixels=pixels_differ,
             )
         )
-    model_sha256 = next((row.model_sha256 for row in members if row.model_sha256), "")
-    profile = context.models.profile(model_sha256) if model_sha256 else None
+    # Not that of an image without a score: it may be a model's that was replaced, with thresholds of its own.
+    if len(models) > 1:
+        raise AssessmentError(f"series {members[0].series_instance_uid} has scores of several models")
+    profile = context.models.profile(models.pop()) if models else None
     return assess_series(images, profile, route=next((row.route for row in members if row.route), ""))
 
 

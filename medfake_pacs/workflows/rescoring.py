@@ -9,6 +9,7 @@ from medfake_pacs.database.tables import instances, revisions
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.scoring import series_routing
 
+_GONE = "scored by a model that was replaced; the file isn't kept any more"
 _log = logging.getLogger(__name__)
 
 
@@ -16,7 +17,7 @@ def put_back(context: Context, study_instance_uid: str, revision: int) -> int:
     """Put the images of a revision back in line whose score isn't the installed model's; return how many.
 
     That happens when a bundle was replaced between an image and a later one of its study. An image whose
-    file is gone stays what it is, as not assessed, since its pixels can't be scored again.
+    file is gone is not assessed, and no model's any more, since its pixels can't be scored again.
     """
     mine = (instances.c.study_instance_uid == study_instance_uid, instances.c.revision <= revision)
     count = 0
@@ -33,7 +34,7 @@ def put_back(context: Context, study_instance_uid: str, revision: int) -> int:
             change: dict[str, object] = {"state": "received", "chunk_id": None, "model_sha256": None}
             change["broken_attempts"] = row.broken_attempts + 1
             if not there:
-                change = {"not_assessed_reason": "scored by a model that was replaced; the file isn't kept any more"}
+                change = {"not_assessed_reason": _GONE, "model_sha256": ""}
             connection.execute(sa.update(instances).where(instances.c.instance_id == row.instance_id).values(**change))
             count += there
         if count:
