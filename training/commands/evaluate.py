@@ -2,11 +2,15 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from training.commands import reference
+
+_NUMBERS = ("images", "grid-images", "baseline-minutes")
+_FLAGS = ("quick", "no-baselines", "no-probes", "leave-card")
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -62,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             detectors,
             output,
             extent=_extent(options),
-            command=_command(options, bundles),
+            command=command_line(options, bundles, output),
             data=options.data,
             run=options.run_dir,
             brought=_brought(options.fakes or []),
@@ -99,18 +103,18 @@ def _extent(options: argparse.Namespace) -> Any:
     return replace(extent, **changes)
 
 
-def _command(options: argparse.Namespace, bundles: list[Path]) -> str:
+def command_line(options: argparse.Namespace, bundles: Sequence[Path], output: Path) -> str:
+    """The command that makes this run again: every option that isn't at its default, and the folders."""
     words = ["python", "-m", "training", "evaluate", "--config", str(options.config), "--data", str(options.data)]
-    for bundle in bundles:
-        words += ["--bundle", str(bundle)]
-    if options.generators:
-        words += ["--generators", str(options.generators)]
-    for one in options.fakes or []:
-        words += ["--fakes", one]
-    words += ["--quick"] if options.quick else []
-    for name in ("images", "grid_images", "baseline_minutes"):
-        value = getattr(options, name)
-        words += [] if value is None else [f"--{name.replace('_', '-')}", f"{value:g}"]
+    named: list[tuple[str, object]] = [("bundle", bundle) for bundle in bundles]
+    named += [("output", output), ("generators", options.generators), ("run", options.run_dir)]
+    named += [("fakes", one) for one in options.fakes or []]
+    named += [(name, getattr(options, name.replace("-", "_"))) for name in _NUMBERS]
+    named += [("baselines", options.baselines), ("device", None if options.device == "auto" else options.device)]
+    for name, value in named:
+        if value is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += [f"--{name}" for name in _FLAGS if getattr(options, name.replace("-", "_"))]
     return shlex.join(words)
 
 

@@ -1,6 +1,7 @@
 """``python -m training reference``: the one figure that a node compares its scores with, alone."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ def run(options: argparse.Namespace) -> int:
     bundle = options.bundle or Path("runs") / configuration.name / "bundle"
     detector = open_detectors([bundle], bundle.parent / "cache", options.device)
     rows = Scorer(setting_of(configuration, options), detector).clean("test")
-    command = f"python -m training reference --config {options.config} --data {options.data} --bundle {bundle}"
+    words = ["python", "-m", "training", "reference", "--config", options.config, "--data", options.data]
+    words += ["--bundle", bundle, *(["--device", options.device] if options.device != "auto" else [])]
+    command = shlex.join(map(str, words))
     figure = {**reference_figure(rows), "command": command}
     others = [each for each in read_card(bundle)["figures"] if each["what"] != REFERENCE]
     write_figures(bundle, [*others, figure], options.config)
