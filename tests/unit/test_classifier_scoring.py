@@ -1,5 +1,7 @@
 """Scoring: both engines agree, order is kept, and what is outside the domain isn't run."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +74,19 @@ def test_a_cached_model_needs_no_torch(engines: dict[str, Classifier], directory
     command = [sys.executable, "-c", program, str(directory), str(cache)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_cached_model_is_not_taken_for_that_of_another_network(
+    engines: dict[str, Classifier], directory: Path, cache: Path, tmp_path: Path
+) -> None:
+    """The same weights with a card that names larger cells: they don't fit, also where others' model is cached."""
+    assert engines["cpu"].engine.startswith("openvino-")
+    card = json.loads((directory / "card.json").read_text(encoding="utf-8"))
+    card["network"]["cell_px"] = 32
+    (tmp_path / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    shutil.copyfile(directory / "weights.safetensors", tmp_path / "weights.safetensors")
+    with pytest.raises(BundleError):
+        Classifier(load_bundle(tmp_path), preparer=preparer, device="cpu", threads=1, cache_dir=cache)
 
 
 @pytest.mark.parametrize(
