@@ -1,13 +1,17 @@
 """The OpenVINO engine: the CPU's way.
 
 The torch module is converted once, in a process of its own, so that the worker never imports torch. What it
-leaves in the cache is keyed by the weights' digest, tile and OpenVINO version; compiled blobs are beside it.
+leaves in the cache is keyed by all that it depends on: the digest of the weights, that of the card's network and tile,
+and OpenVINO's version; compiled blobs are beside it.
 """
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +70,7 @@ def converted(bundle: Bundle, cache_dir: Path) -> Path:
 
     Raises: ConversionError with the last line of what the conversion said.
     """
-    version = ov.__version__.replace("/", "-")
-    directory = cache_dir / f"{bundle.card.weights_sha256[:32]}-{bundle.card.tile.size}-openvino-{version}"
+    directory = cache_dir / _folder_name(bundle)
     path = directory / "model.xml"
     if path.exists():
         return path
@@ -85,3 +88,11 @@ def converted(bundle: Bundle, cache_dir: Path) -> Path:
         lines = done.stderr.strip().splitlines() or ["no output"]
         raise ConversionError(lines[-1])
     return path
+
+
+def _folder_name(bundle: Bundle) -> str:
+    card = bundle.card
+    parts = {"network": asdict(card.network), "tile": asdict(card.tile)}
+    shape = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    version = ov.__version__.replace("/", "-")
+    return f"{card.weights_sha256[:32]}-{shape[:16]}-openvino-{version}"
