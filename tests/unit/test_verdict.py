@@ -176,11 +176,50 @@ def test_each_image_of_a_mixed_series_is_read_by_the_limits_of_its_kind() -> Non
 
 
 def test_lossy_images_are_pooled_among_themselves() -> None:
-    limits = {(lossy, False): Limits(real_to=2.0, fake_from=2.0) for lossy in (False, True)}
+    limits = {(lossy, False): Limits(real_to=2.0 + lossy, fake_from=2.0) for lossy in (False, True)}
     # Every second slice: neighbours of their kind, but of no lossless one.
     images = [image(number, 4.0 if number % 2 else -9.0, lossy=bool(number % 2)) for number in range(8)]
     found = assess_series(images, calibrated(limits, contiguous=3), route="")
     assert [finding.label for finding in found.findings] == [REAL, FAKE] * 4
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=20), st.sets(st.integers(0, 19)))
+def test_where_the_limits_are_the_same_it_does_not_matter_which_images_are_lossy(
+    logits: list[float], lossy: set[int]
+) -> None:
+    plain = verdict_of(list(logits))
+    marked = assess_series(
+        [image(index, logit, lossy=index in lossy) for index, logit in enumerate(logits)], profile(), route="r"
+    )
+    assert [finding.label for finding in marked.findings] == [finding.label for finding in plain.findings]
+    assert (marked.label, marked.probability, marked.reason) == (plain.label, plain.probability, plain.reason)
+
+
+@given(st.integers(0, 9), st.sets(st.integers(0, 11)))
+def test_calling_some_slices_lossy_hides_no_fake(first: int, lossy: set[int]) -> None:
+    limits = {(False, False): Limits(real_to=2.0, fake_from=0.0), (True, False): Limits(real_to=5.0, fake_from=4.0)}
+    images = [
+        image(number, 6.0 if first <= number < first + 3 else -9.0, lossy=number in lossy) for number in range(12)
+    ]
+    found = assess_series(images, calibrated(limits, contiguous=3), route="")
+    assert found.label is FAKE
+    named = {finding.instance_id for finding in found.findings if finding.label is FAKE}
+    assert named >= set(range(first, first + 3))
+
+
+def test_a_window_of_both_kinds_is_read_by_the_stricter_limits() -> None:
+    limits = {(False, False): Limits(real_to=2.0, fake_from=0.0), (True, False): Limits(real_to=5.0, fake_from=4.0)}
+    images = [image(0, 0.9), image(1, 4.5, lossy=True), image(2, 0.9), image(3, -9.0), image(4, -9.0)]
+    found = assess_series(images, calibrated(limits, contiguous=3), route="")
+    # Their mean is 2.1; the lossy one by itself would be undecided.
+    assert [finding.label for finding in found.findings] == [FAKE] * 3 + [REAL] * 2
+    assert found.probability == pytest.approx(1 / (1 + math.exp(-2.1)))
+
+
+def test_scores_of_a_kind_without_thresholds_are_not_pooled_with_others() -> None:
+    lossless = calibrated({(False, False): Limits(real_to=2.0, fake_from=0.0)}, contiguous=3)
+    images = [image(number, 50.0 if number == 4 else -9.0, lossy=number == 4) for number in range(9)]
+    assert assess_series(images, lossless, route="").label is UNSURE
 
 
 def test_many_windows_are_read_by_the_limits_of_a_series_and_one_by_those_of_an_image() -> None:
