@@ -9,7 +9,7 @@ import pytest
 from medfake_pacs.database import open_engine
 from tests.spool_content import Node
 from tests.unit.datasets_support import hounsfield, pattern, write_raster, write_slice
-from training.datasets import READERS, DatasetError, build, load
+from training.datasets import READERS, DatasetError, build, load, read, write
 from training.datasets.folder import find as find_folder
 from training.datasets.spool import find as find_spool
 
@@ -129,6 +129,9 @@ def test_a_nodes_configuration_names_its_state(node: Node) -> None:
     configuration = node.state_dir / "medfake.toml"
     configuration.write_text(f'[node]\nstate_dir = "{node.state_dir}"\n')
     assert len(find_spool(configuration).records) == 1
+    write(build("spool", configuration), node.state_dir.parent / "manifest.csv")
+    (again,) = read(node.state_dir.parent / "manifest.csv", configuration).records
+    assert (load(again).image == hounsfield(1)).all()
 
 
 def test_a_folder_that_is_no_nodes_state_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.support import need_data
 from tests.unit.datasets_support import Values, hounsfield, pattern, write_raster, write_slice
-from training.datasets import DatasetError, Manifest, Record, build, load, read, write
+from training.datasets import READERS, DatasetError, Manifest, Record, build, load, read, write
 from training.datasets.images import pixel_sha256
 from training.datasets.indexed import find_chest, find_knee
 from training.datasets.manifest import split
@@ -193,6 +193,19 @@ def test_a_file_without_preamble_is_an_image_too(tmp_path: Path) -> None:
     assert len({each.group for each in manifest.records}) == 1
 
 
+def test_near_duplicates_of_an_indexed_folder_are_one_patient(tmp_path: Path) -> None:
+    folder = tmp_path / "xray_knee"
+    rows = ["split,source,group,file"]
+    for number in range(4):
+        write_raster(pattern(number, 224), folder / f"{number}.png")
+        rows.append(f"curated,s,{number},xray_knee/{number}.png")
+    write_raster(jpeg(trimmed(pattern(0, 224))), folder / "again.png")
+    (folder / "index.csv").write_text("\n".join([*rows, "curated,s,again,xray_knee/again.png"]) + "\n")
+    patients = {sample.name: sample.patient for sample in READERS["knee"](folder)}
+    assert patients.get("xray_knee/again.png", patients["xray_knee/0.png"]) == patients["xray_knee/0.png"]
+    assert len(set(patients.values())) == 4
+
+
 def test_patients_who_all_share_images_are_reported(tmp_path: Path) -> None:
     root = site(tmp_path, 12)
     for patient in range(6):
@@ -216,6 +229,25 @@ def test_a_manifest_is_the_same_when_it_is_read_again_elsewhere(tmp_path: Path) 
     sample = load(record)
     assert pixel_sha256(sample.image) == sample.sha256 == record.sha256
     assert json.loads(json.dumps(dict(record.stored)))["manufacturer"] == "MAKER"
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "real/../../secret.png", ""])
+def test_a_path_that_leaves_the_root_is_refused(tmp_path: Path, path: str) -> None:
+    root = site(tmp_path / "here", 4)
+    write_raster(pattern(1), tmp_path / "secret.png")
+    file = tmp_path / "manifest.csv"
+    write(build("folder", root), file)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, lines[-1].replace("real/p3/1.png", path, 1)]) + "\n")
+    assert lines[-1] != file.read_text().splitlines()[-1]
+    with pytest.raises(DatasetError, match=f"line {len(lines) + 1}.*doesn't lie below"):
+        read(file, root)
+    index = tmp_path / "xray_knee" / "index.csv"
+    for name in (path, "other/1.png"):
+        index.parent.mkdir(exist_ok=True)
+        index.write_text(f"split,source,group,file\ncurated,s,1,{name}\n")
+        with pytest.raises(DatasetError, match=r"index\.csv.*doesn't lie below"):
+            find_knee(index.parent)
 
 
 def test_a_manifest_does_not_depend_on_the_order_of_files(tmp_path: Path) -> None:

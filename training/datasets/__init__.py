@@ -28,11 +28,6 @@ __all__ = [
 ]
 
 
-def _every(name: str) -> Callable[[Path], list[Sample]]:
-    """All images as they are listed: an index knows of no duplicates."""
-    return lambda root: [load(record) for record in CATALOGUE[name].find(root).records]
-
-
 def _each_once(name: str) -> Callable[[Path], list[Sample]]:
     """The images that a manifest has, near-duplicates as one patient; every file is read once."""
 
@@ -51,8 +46,6 @@ def _each_once(name: str) -> Callable[[Path], list[Sample]]:
 
 
 READERS: Mapping[str, Callable[[Path], list[Sample]]] = {
-    "ct": _every("ct"),
-    "knee": _every("knee"),
     "radiograph-tiles": tiles.read,
-    **{name: _each_once(name) for name in CATALOGUE if name not in ("ct", "knee")},
+    **{name: _each_once(name) for name in CATALOGUE},
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medfake_pacs.errors import PixelError
 from training.datasets.images import Header, read_header
-from training.datasets.record import LeftOut
+from training.datasets.record import DatasetError, LeftOut
 
 UNREADABLE = "can't be read"
 # What downloads bring along beside images.
@@ -50,6 +50,20 @@ def candidates(folder: Path, suffixes: Iterable[str] = ()) -> list[Path]:
         and (path_suffix := os.path.splitext(name)[1].lower()) not in _NO_IMAGE
         and (not wanted or path_suffix in wanted)
     ]
+
+
+def below(folder: Path, name: str, root: Path) -> Path:
+    """The file that a table names from ``folder`` on, which has to lie below ``root`` by its name.
+
+    Links aren't followed: where a data set's own folders are links, that is who made them's doing, not the table's.
+
+    Raises: DatasetError where the name is absolute or leads out of ``root``.
+    """
+    path = Path(os.path.normpath(folder / name))
+    if not name or os.path.isabs(name) or not path.is_relative_to(os.path.normpath(root)):
+        raise DatasetError(f"the file {name!r} doesn't lie below {root}")
+    # From a configuration file on, a spool's files begin with "..", which no file has below it.
+    return path if ".." in Path(name).parts else folder / name
 
 
 def headers(files: Iterable[Path]) -> tuple[list[tuple[Path, Header]], list[LeftOut]]:

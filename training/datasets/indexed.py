@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.datasets.files import below
 from training.datasets.images import open_image
 from training.datasets.record import DatasetError, Found, Opened, Record
 
@@ -54,7 +55,7 @@ def _found(root: Path, reader: str, about: Callable[[Mapping[str, str]], Mapping
         records = tuple(
             Record(
                 reader=reader,
-                path=root.parent / row["file"],
+                path=below(root.parent, row["file"], root),
                 name=row["file"],
                 source=row["source"],
                 **about(row),  # type: ignore[arg-type]
@@ -63,4 +64,6 @@ def _found(root: Path, reader: str, about: Callable[[Mapping[str, str]], Mapping
         )
     except KeyError as error:
         raise DatasetError(f"{index}: the column {error} is missing") from error
+    except DatasetError as error:
+        raise DatasetError(f"{index}: {error}") from error
     return Found(records=records)

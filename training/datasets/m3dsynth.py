@@ -18,7 +18,7 @@ from PIL import Image
 
 from medfake_pacs.errors import PixelError
 from medfake_pacs.pixels.library import LIBRARY_ERRORS, one_line
-from training.datasets.files import UNREADABLE, outline
+from training.datasets.files import UNREADABLE, below, outline
 from training.datasets.hounsfield import lung_fraction, without_padding
 from training.datasets.images import extent
 from training.datasets.record import DatasetError, Found, LeftOut, Opened, Record
@@ -117,7 +117,7 @@ def _read(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
 
 
 def _scan(root: Path, base: Path, row: _Row) -> tuple[list[Record], list[LeftOut]]:
-    folder = base / row.made_by / "scan" / row.image
+    folder = below(base, f"{row.made_by}/scan/{row.image}", root)
     slices = sorted(folder.glob("slide*.tiff"))
     try:
         offset = offset_of([_values(path) for path in slices[:: max(1, len(slices) // 7)][:9]])

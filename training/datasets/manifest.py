@@ -14,7 +14,7 @@ from pathlib import Path
 
 from medfake_pacs.errors import PixelError
 from training.datasets.duplicates import deduplicated
-from training.datasets.files import UNREADABLE
+from training.datasets.files import UNREADABLE, below
 from training.datasets.images import pixel_sha256
 from training.datasets.near import perceptual_hash
 from training.datasets.record import DatasetError, LeftOut, Opened, Record
@@ -154,6 +154,7 @@ def read(file: Path, root: Path) -> Manifest:
 
     Raises: DatasetError where the file isn't a manifest.
     """
+    images = _images_folder(root)
     with file.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
@@ -164,8 +165,8 @@ def read(file: Path, root: Path) -> Manifest:
         records = []
         for row in reader:
             try:
-                records.append(_record(row, root))
-            except (ValueError, TypeError) as error:
+                records.append(_record(row, root, images))
+            except (ValueError, TypeError, DatasetError) as error:
                 raise DatasetError(f"{file}, line {reader.line_num}: {error}") from error
     left_out: list[LeftOut] = []
     if left_out_file(file).exists():
@@ -198,8 +199,18 @@ def _text(name: str, root: Path, record: Record) -> str:
     return str(value)
 
 
-def _record(row: Mapping[str, str], root: Path) -> Record:
-    """A record from its row; numbers and flags from their text."""
+def _images_folder(root: Path) -> Path:
+    """Where images have to be: below ``root``, or in the spool of the node whose configuration file it is."""
+    if not root.is_file():
+        return root
+    # As in the registry: no other reader needs the node's configuration.
+    from training.datasets.spool import spool_folder
+
+    return spool_folder(root)
+
+
+def _record(row: Mapping[str, str], root: Path, images: Path) -> Record:
+    """A record from its row; numbers and flags from their text, its file below ``images``."""
     if row["reader"] not in CATALOGUE:
         raise ValueError(f"reader {row['reader']!r}; expected one of {', '.join(CATALOGUE)}")
     if row["label"] not in ("real", "fake") or row["split"] not in PARTS:
@@ -209,7 +220,7 @@ def _record(row: Mapping[str, str], root: Path) -> Record:
     return Record(
         **texts  # type: ignore[arg-type]
         | {
-            "path": root / row["path"],
+            "path": below(root, row["path"], images),
             "frame": int(row["frame"]),
             "position": float(row["position"]),
             "lung_fraction": float(row["lung_fraction"]),

@@ -58,6 +58,11 @@ def find(root: Path) -> Found:
     return Found(records=tuple(records), left_out=tuple(left_out), notes=tuple(notes))
 
 
+def spool_folder(configuration: Path) -> Path:
+    """The folder of the spool of the node with this configuration file."""
+    return load_settings(configuration).spool_dir
+
+
 _IMAGES = sa.select(tables.instances).order_by(tables.instances.c.instance_id)
 _STUDIES = sa.select(tables.studies.c.study_instance_uid, tables.studies.c.verdict, tables.studies.c.expired_at)
 
