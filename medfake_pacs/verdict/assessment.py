@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from medfake_pacs.entities import (
     ImageAttributes,
@@ -12,6 +12,7 @@ from medfake_pacs.entities import (
     Verdict,
     VerdictLabel,
 )
+from medfake_pacs.verdict.pooling import Frame, Pool, pools_of
 from medfake_pacs.verdict.profile import NOT_CALIBRATED, Limits, Profile
 
 _SEVERITY = (VerdictLabel.NOT_ASSESSED, VerdictLabel.REAL, VerdictLabel.INDETERMINATE, VerdictLabel.FAKE)
@@ -37,32 +38,6 @@ class AssessedImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """One scored frame in the order of the series."""
-
-    image: int
-    frame_number: int
-    logit: float
-
-
-@dataclass(slots=True, kw_only=True)
-class _Pooled:
-    """The highest pooled logit that each image, and each of its frames, takes part in.
-
-    ``windows`` is how many were pooled of lossless and of lossy images.
-    """
-
-    by_image: dict[int, float] = field(default_factory=dict)
-    by_frame: dict[tuple[int, int], float] = field(default_factory=dict)
-    windows: dict[bool, int] = field(default_factory=dict)
-
-    def take(self, frame: _Frame, logit: float) -> None:
-        key = (frame.image, frame.frame_number)
-        self.by_frame[key] = max(logit, self.by_frame.get(key, -math.inf))
-        self.by_image[frame.image] = max(logit, self.by_image.get(frame.image, -math.inf))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
     """One image's finding, and the pooled logit and limits that it comes from; None where it wasn't compared."""
 
@@ -82,11 +57,11 @@ def assess_series(images: Sequence[AssessedImage], profile: Profile | None, *, r
     ``profile.contiguous`` neighbouring scored frames is pooled to the mean of its logits, and the series
     is what its worst window is: one outlying slice among hundreds doesn't make a fake, a nodule that
     spans several does. An image is what the worst window that holds it is. Images that were compressed with loss
-    are pooled among themselves and read by limits of their own.
+    are read by limits of their own; where those differ, they are pooled among themselves too: see ``pools_of``.
     """
     ordered = sorted(images, key=_position)
-    pooled = _pool(ordered, profile) if profile else _Pooled()
-    judged = [_judge(image, index, pooled, profile) for index, image in enumerate(ordered)]
+    pools = pools_of(_frames(ordered), profile) if profile else ()
+    judged = [_judge(image, index, pools, profile) for index, image in enumerate(ordered)]
     findings = tuple(item.finding for item in judged)
     probability = max((item.probability for item in findings if item.probability is not None), default=None)
     scored = sum(finding.probability is not None for finding in findings)
@@ -131,34 +106,32 @@ def _position(image: AssessedImage) -> tuple[bool, float, bool, int, int]:
     return (position is None, position or 0.0, number is None, number or 0, image.instance_id)
 
 
-def _pool(images: Sequence[AssessedImage], profile: Profile) -> _Pooled:
-    pooled = _Pooled()
-    for lossy in (False, True):
-        frames = [
-            _Frame(image=index, frame_number=item.frame_number, logit=item.score)
-            for index, image in enumerate(images)
-            if image.score is not None and image.attributes.lossy is lossy
-            for item in image.score.frames
-            if not item.outside_domain
-        ]
-        width = min(profile.contiguous, len(frames))
-        pooled.windows[lossy] = len(frames) - width + 1 if frames else 0
-        for start in range(pooled.windows[lossy]):
-            window = frames[start : start + width]
-            logit = math.fsum(frame.logit for frame in window) / width
-            for frame in window:
-                pooled.take(frame, logit)
-    return pooled
+def _frames(images: Sequence[AssessedImage]) -> list[Frame]:
+    """Return the frames that are pooled, in the order of the images."""
+    return [
+        Frame(image=index, frame_number=item.frame_number, logit=item.score, lossy=image.attributes.lossy)
+        for index, image in enumerate(images)
+        if image.score is not None
+        for item in image.score.frames
+        if not item.outside_domain
+    ]
 
 
-def _judge(image: AssessedImage, index: int, pooled: _Pooled, profile: Profile | None) -> _Judged:
-    lossy, logit = image.attributes.lossy, pooled.by_image.get(index)
-    limits = profile.limits_of(lossy=lossy, windows=pooled.windows[lossy]) if profile and logit is not None else None
+def _judge(image: AssessedImage, index: int, pools: Sequence[Pool], profile: Profile | None) -> _Judged:
+    """Return what an image is by that of its pools which makes it the most suspicious."""
+    judged = [_judge_by(pool, image, index, profile) for pool in pools if index in pool.by_image]
+    if not judged:
+        return _judge_by(Pool(limits=None), image, index, profile)
+    return max(judged, key=lambda item: _SEVERITY.index(item.finding.label))
+
+
+def _judge_by(pool: Pool, image: AssessedImage, index: int, profile: Profile | None) -> _Judged:
+    logit, limits = pool.by_image.get(index), pool.limits
     label, reason = _label_of(image, logit, limits, profile)
     carrying = tuple(
         item
         for item in (image.score.frames if image.score else ())
-        if limits and limits.label(pooled.by_frame.get((index, item.frame_number), -math.inf)) == label
+        if limits and limits.label(pool.by_frame.get((index, item.frame_number), -math.inf)) == label
     )
     if label not in {VerdictLabel.FAKE, VerdictLabel.INDETERMINATE}:
         carrying = ()

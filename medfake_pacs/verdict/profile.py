@@ -51,6 +51,21 @@ class Profile:
         several = self.limits.get((lossy, True)) if windows > 1 else None
         return several or self.limits.get((lossy, False))
 
+    @property
+    def reads_alike(self) -> bool:
+        """Whether the limits for lossy and lossless images are the same."""
+        return all(
+            self.limits_of(lossy=False, windows=windows) == self.limits_of(lossy=True, windows=windows)
+            for windows in (1, 2)
+        )
+
+    def strictest(self, *, windows: int) -> Limits | None:
+        """Return the limits of the kind of which less is consistent with real."""
+        found = [self.limits_of(lossy=lossy, windows=windows) for lossy in (False, True)]
+        return min(
+            (limits for limits in found if limits), key=lambda item: (item.real_to, item.fake_from), default=None
+        )
+
     def label_of(self, logit: float, *, lossy: bool = False, windows: int = 1) -> VerdictLabel:
         """Return what a pooled logit amounts to for such an image."""
         limits = self.limits_of(lossy=lossy, windows=windows)
