@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from medfake_pacs import conformal
 from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Calibration, Kind, Reading, Side, Stratum
 from training.calibration.bounds import extrapolated_side, fake_side, one_of_each, real_side
 from training.calibration.temperature import fit_temperature
 from training.evaluation.rows import is_cleaned
+from training.evaluation.series import best_run
 from training.provenance import CLEANED
 
 CLEAN = "clean"
@@ -159,12 +158,6 @@ def best_runs(scored: Iterable[tuple[ScoredImage, float]], contiguous: int) -> d
         for (patient, name, cleaned), slices in series.items()
         if len(slices) > contiguous
     }
-
-
-def best_run(scores: Sequence[float], length: int) -> float:
-    """The highest mean of ``length`` neighbours, or of all where there are fewer: a series' score."""
-    width = min(length, len(scores))
-    return float(np.convolve(scores, np.full(width, 1 / width), mode="valid").max())
 
 
 def _without_none(stratum: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from medfake_pacs import conformal
 from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Kind, Reading, Side, Stratum
 from medfake_pacs.classifier.card import Card
 from training.calibration.bounds import extrapolated_side, one_of_each, real_side
-from training.calibration.fitting import WINDOWS, best_run
+from training.calibration.fitting import WINDOWS
 from training.calibration.images import SiteImage
+from training.evaluation.series import best_run
 
 _BEYOND = 1e6
 

@@ -171,7 +171,7 @@ class Scorer:
         sample = getattr(self._setting.split, part)[number]
         yield Job(sample=sample, image=sample.image)
         sampler = self._sampler(part)
-        for family in self.families if families is None else families:
+        for family in sampler.families_for(number, self.families if families is None else families):
             rng = np.random.default_rng([seed, number, crc32(family.encode())])
             forged = sampler.forge_image(number, family, rng)
             yield Job(sample=sample, image=forged.image, family=family, mask=None if family in WHOLE else forged.mask)
@@ -194,7 +194,10 @@ class Scorer:
         setting = replace(self._setting, split=replace(self._setting.split, **{part: processed}))
         sampler = setting.sampler(part)
         for order, sample in enumerate(processed):
-            family = self.families[order % len(self.families)]
+            made = sampler.families_for(order, self.families)
+            if not made:
+                continue
+            family = made[order % len(made)]
             rng = np.random.default_rng([seed, chosen[order], crc32(family.encode())])
             name = {"codec" if condition.lossy else "change": condition.name}
             yield Job(sample=sample, image=sample.image, **name)
