@@ -15,6 +15,7 @@ from medfake_pacs.verdict import AssessedImage, assess_series, assess_study
 from medfake_pacs.workflows import notifying, rescoring, worklist
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.rows import attributes_of, pages, score_from_row
+from medfake_pacs.workflows.scoring import series_routing
 
 
 def assess_revision(context: Context, study_instance_uid: str, revision: int) -> bool:
@@ -72,10 +73,11 @@ def verdict_on(context: Context, study_instance_uid: str, revision: int) -> Verd
         rows = rows_of(connection, study_instance_uid, revision)
         namesakes = _namesakes(connection, rows)
         found = _scores(connection, rows)
-    by_series: dict[str, list[sa.Row]] = {}
-    for row in rows:
-        by_series.setdefault(row.series_instance_uid, []).append(row)
-    series = [_series_verdict(context, members, namesakes, found) for members in by_series.values()]
+        by_series: dict[str, list[sa.Row]] = {}
+        for row in rows:
+            by_series.setdefault(row.series_instance_uid, []).append(row)
+        routed = {uid: series_routing(context, connection, members[0]).model for uid, members in by_series.items()}
+    series = [_series_verdict(context, members, namesakes, found, routed[uid]) for uid, members in by_series.items()]
     return assess_study(study_instance_uid, revision, series)
 
 
@@ -123,6 +125,7 @@ def _series_verdict(
     members: Sequence[sa.Row],
     namesakes: Mapping[str, Sequence[sa.Row]],
     found: Mapping[tuple[str, str], Score],
+    model: str,
 ) -> SeriesVerdict:
     images, models = [], set()
     for row in members:
@@ -144,7 +147,7 @@ def _series_verdict(
     # Not that of an image without a score: it may be a model's that was replaced, with thresholds of its own.
     if len(models) > 1:
         raise AssessmentError(f"series {members[0].series_instance_uid} has scores of several models")
-    profile = context.models.profile(models.pop()) if models else None
+    profile = context.models.profile(models.pop(), model) if models else None
     return assess_series(images, profile, route=next((row.route for row in members if row.route), ""))
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medfake_pacs.config import Settings
-from medfake_pacs.config.bundles import CARD_NAME, State, base_directories, bundle_directories, pointers_state
+from medfake_pacs.config.bundles import State, base_directories, bundle_directories, pointers_state
 from medfake_pacs.errors import BundleError
+from medfake_pacs.workflows.models_kept import kept_bundles
 from medfake_pacs.workflows.profiles import profile_of
 
 if TYPE_CHECKING:
@@ -100,11 +101,17 @@ class Models:
             with self._lock:
                 self._on_trial.discard(bundle.model_sha256)
 
-    def profile(self, model_sha256: str) -> "Profile | None":
-        """Return how to read the scores of the model with this digest; None if it isn't installed any more."""
+    def profile(self, model_sha256: str, name: str = "") -> "Profile | None":
+        """Return how to read the scores of the model with this digest; None if it isn't installed any more.
+
+        Bundles that differ in name or thresholds only have the same digest: that of ``name`` is taken, if it has it.
+        """
         with self._lock:
-            found = next((item for item in self._all().values() if item.model_sha256 == model_sha256), None)
-            found = found or self._replaced(model_sha256)
+            active = self._all()
+            named = [active[name]] if name in active else []
+            candidates = [*named, *active.values()]
+            found = next((item for item in candidates if item.model_sha256 == model_sha256), None)
+            found = found or self._replaced(model_sha256, name)
         return profile_of(found, self._settings.models.prevalence) if found else None
 
     def _all(self) -> "dict[str, Bundle]":
@@ -136,18 +143,18 @@ class Models:
             self._loaded[folder] = load_bundle(folder)
         return self._loaded[folder]
 
-    def _replaced(self, model_sha256: str) -> "Bundle | None":
-        """Return a bundle that was in force before: what it has scored may be about to get its verdict."""
-        from medfake_pacs.classifier.bundle import model_digest
-        from medfake_pacs.classifier.card import parse_card
+    def _replaced(self, model_sha256: str, name: str) -> "Bundle | None":
+        """Return a bundle that was in force before: what it has scored may be about to get its verdict.
 
+        Of several that of ``name`` comes first, then the calibration that was in force last, then the newest.
+        """
         if not _SHA256.fullmatch(model_sha256):
             return None
-        cards = list(self._settings.model_library_dir.glob(f"*/[!.]*/{CARD_NAME}"))
-        for card in [*cards, *(folder / CARD_NAME for folder in base_directories(self._settings).values())]:
+        kept = [item for item in kept_bundles(self._settings) if item.model_sha256 == model_sha256]
+        kept.sort(key=lambda item: (item.name == name, item.was_in_force, item.kept_at), reverse=True)
+        for item in kept:
             try:
-                if model_digest(parse_card(card.read_bytes())) == model_sha256:
-                    return self._load(card.parent)
+                return self._load(item.folder)
             except (BundleError, OSError):
                 continue
         return None
