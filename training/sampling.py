@@ -144,18 +144,19 @@ class PairSampler:
         if rng.random() < self._settings.negative_chance:
             site = self._processed(site, rng)
         window, inner = site.image, (centre[0] - rows.start, centre[1] - columns.start)
-        whole = [family for family in families if family in WHOLE and self.can_forge(number, family)]
+        whole = [family for family in self.families_for(number, families) if family in WHOLE]
         local = [family for family in families if family not in WHOLE]
         if whole and (not local or rng.random() < self._settings.whole_chance):
             local = whole
         return window, self._forge.any_of(local, site, rng), inner
 
-    def can_forge(self, number: int, family: str) -> bool:
-        """Whether a fake of that family would differ by nothing but the forgery.
+    def families_for(self, number: int, families: Sequence[str]) -> tuple[str, ...]:
+        """Those families whose fake of a sample differs by nothing but the forgery.
 
         An image that was compressed with loss, drawn anew as a whole, would be known by the lack of a codec's borders.
         """
-        return not (family in WHOLE and self._samples[number].lossy)
+        lossy = self._samples[number].lossy
+        return tuple(family for family in families if not (lossy and family in WHOLE))
 
     def place(self, number: int, rng: np.random.Generator) -> tuple[int, int]:
         """A place (row, column) where a sample may be edited."""

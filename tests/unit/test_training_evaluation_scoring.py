@@ -244,7 +244,8 @@ def test_honest_processing_is_real_and_its_fakes_are_made_of_the_processed_image
             if fake.family not in WHOLE:
                 assert (forged == processed).mean() > 0.5
             assert not np.array_equal(forged, processed)
-    assert {(one.name, one.family) for one in rows} <= {
+    # An image that a codec went over isn't redrawn as a whole: another family has its turn.
+    assert {(one.name, one.family) for one in rows if not one.lossy} <= {
         (one.name, one.family) for one in scorer.grid("test", grid(hounsfield=True)[:1], seed=3, images=3)
     }
 

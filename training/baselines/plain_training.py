@@ -124,7 +124,8 @@ class PlainTrainer:
         sampler = self._sampler if part == "train" else self._setting.sampler(part)
         result = []
         for number in numbers:
-            edit = sampler.forge_image(number, str(rng.choice(list(self._families))), rng)
+            made = sampler.families_for(number, self._families)
+            edit = sampler.forge_image(number, str(rng.choice(list(made or self._families))), rng)
             result += [small(samples[number].image, self._window), small(edit.image, self._window)]
         return np.stack(result)
 

@@ -93,7 +93,8 @@ def fit_residual_statistics(
     chosen = in_turn([sample.patient for sample in samples], count, rng)
     for order in range(count):
         number = chosen[order % len(chosen)]
-        edit = sampler.forge_image(number, families[order % len(families)], rng)
+        made = sampler.families_for(number, families) or families
+        edit = sampler.forge_image(number, made[order % len(made)], rng)
         for part, fake in _windows_of(samples[number].image, edit.image, edit.mask, rng):
             values.append(part)
             labels.append(np.full(len(part), fake))

@@ -197,7 +197,8 @@ class Scorer:
             made = sampler.families_for(order, self.families)
             if not made:
                 continue
-            family = made[order % len(made)]
+            family = self.families[order % len(self.families)]
+            family = family if family in made else made[order % len(made)]
             rng = np.random.default_rng([seed, chosen[order], crc32(family.encode())])
             name = {"codec" if condition.lossy else "change": condition.name}
             yield Job(sample=sample, image=sample.image, **name)

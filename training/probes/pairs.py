@@ -42,7 +42,10 @@ def forged(
     for order, place in enumerate(chosen):
         part, number = places[place]
         sample: Sample = getattr(setting.split, part)[number]
-        edit = samplers[part].forge_image(number, families[order % len(families)], rng)
+        made = samplers[part].families_for(number, families)
+        if not made:
+            continue
+        edit = samplers[part].forge_image(number, made[order % len(made)], rng)
         box = _box(edit.mask)
         result.append(Item(image=sample.image, patient=sample.patient, fake=False, box=box))
         result.append(Item(image=edit.image, patient=sample.patient, fake=True, box=box))
