@@ -16,6 +16,7 @@ from medfake_pacs.database.tables import audit_events
 from medfake_pacs.errors import BundleError
 from medfake_pacs.workflows import model_library as library
 from medfake_pacs.workflows import model_offers, model_switching
+from medfake_pacs.workflows.model_files import shown
 from medfake_pacs.workflows.model_library import Pointer
 from medfake_pacs.workflows.model_offers import Offer
 from medfake_pacs.workflows.model_switching import BY_HAND, Why
@@ -38,7 +39,8 @@ def show(options: argparse.Namespace) -> int:
     if not found:
         print(f"no bundle in {settings.models_dir}")
     for path in model_offers.arrivals(settings):
-        print(f"{path.name}: in {settings.incoming_models_dir}, a worker takes it when nobody copies into it any more")
+        where = f"in {settings.incoming_models_dir}"
+        print(f"{shown(path.name)}: {where}, a worker takes it when nobody copies into it any more")
     for offer in model_offers.offers(settings):
         print("\n".join(offer_lines(offer)))
     for offer, folder in model_offers.refused(settings):
@@ -143,7 +145,7 @@ def withdraw(options: argparse.Namespace) -> int:
         ]
         for offer in found:
             reason = f"withdrawn by {account_name()} at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
-            model_offers.change(settings, offer.offer_id, state="refused", reason=reason)
+            model_offers.change(settings, offer.offer_id, expected=offer.state, state="refused", reason=reason)
     if not found:
         raise BundleError(f"no bundle {name} {version} waits")
     print(f"{name} {version} is withdrawn")

@@ -60,3 +60,28 @@ def _directory(path: Path) -> Path:
     document = read_pointer(path)
     # A folder that isn't there: whoever loads the bundle says that it is damaged, and nobody takes another for it.
     return path.parent / (str(document["active"]) if document else "unreadable")
+
+
+def incoming_problem(settings: Settings) -> str:
+    """Say why new bundles can't be taken from the folder that is set: it holds something else; empty if they can."""
+    if not settings.models.incoming_dir:
+        return ""
+    incoming = settings.incoming_models_dir.resolve()
+    if incoming == (settings.model_library_dir / "incoming").resolve():
+        return ""
+    kept = {
+        "node.state_dir": settings.node.state_dir,
+        "the spool": settings.spool_dir,
+        "the reports": settings.reports_dir,
+        "the models": settings.model_library_dir,
+        "scoring.models_dir": settings.models_dir,
+    }
+    for what, folder in kept.items():
+        other = folder.resolve()
+        if incoming == other:
+            return f"it is the folder of {what}"
+        if incoming in other.parents:
+            return f"{what} lies in it"
+        if other in incoming.parents:
+            return f"it lies in {what}"
+    return ""

@@ -5,7 +5,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Iterable
 
-from medfake_pacs.config.bundles import bundle_directories
+from medfake_pacs.config.bundles import bundle_directories, incoming_problem
 from medfake_pacs.config.problem import Problem
 from medfake_pacs.config.schema import Settings
 
@@ -49,6 +49,9 @@ def _models(settings: Settings) -> Iterable[Problem]:
         if route.model and route.model not in known:
             yield Problem(f"routes[{i}].model", repr(route.model), f"no bundle of this name in {folder}",
                           _nearest(route.model, known, "scoring.models_dir"))  # fmt: skip
+    if reason := incoming_problem(settings):
+        yield Problem("models.incoming_dir", repr(settings.models.incoming_dir), reason,
+                      "name a folder of its own, or leave it empty")  # fmt: skip
 
 
 def _nearest(name: str, known: list[str], where: str) -> str:

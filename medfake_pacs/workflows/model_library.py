@@ -4,17 +4,12 @@ In ``models`` of the state folder: ``NAME/VERSION-DIGEST/`` are bundles, ``NAME/
 ``offers/`` are those that are being tried or wait, ``refused/`` those that weren't good enough.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
-import os
 import re
-import shutil
-import stat
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,17 +19,16 @@ from medfake_pacs import crashpoints
 from medfake_pacs.config import Settings
 from medfake_pacs.config.bundles import CARD_NAME, POINTER_NAME, base_directories, bundle_directories, read_pointer
 from medfake_pacs.errors import BundleError
-from medfake_pacs.spool.placing import exclusive, sync_file, sync_folder
+from medfake_pacs.spool.placing import exclusive
+from medfake_pacs.workflows.model_files import make_folder, own_lock, place_copy, write_durably
 
 if TYPE_CHECKING:
     from medfake_pacs.classifier import Bundle
+    from medfake_pacs.classifier.card import Card
 
-WEIGHTS_NAME, README_NAME = "weights.safetensors", "README.md"
-BUNDLE_FILES = (CARD_NAME, WEIGHTS_NAME, README_NAME)
 RESERVED_NAMES = frozenset({"incoming", "offers", "refused"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_COPIED_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +162,17 @@ def active_bundle(settings: Settings, name: str) -> "Bundle | None":
         return None
 
 
+def active_card(settings: Settings, name: str) -> "Card | None":
+    """Return the card of the bundle in force, also where its weights are damaged; None where it can't be read."""
+    from medfake_pacs.classifier.card import parse_card
+
+    folder = bundle_directories(settings).get(name)
+    try:
+        return parse_card(card_of(folder)) if folder else None
+    except (BundleError, OSError):
+        return None
+
+
 def installed_folders(settings: Settings, name: str) -> list[Path]:
     """Return the folders of every bundle of a model that is kept, the one in force and those before it."""
     return sorted(card.parent for card in (settings.model_library_dir / name).glob(f"[!.]*/{CARD_NAME}"))
@@ -187,13 +192,27 @@ def keep_base(settings: Settings, name: str) -> str:
 
 
 def install(settings: Settings, name: str, source: Path) -> str:
-    """Copy a checked bundle to where bundles are kept, whole or not at all; return its folder's name."""
+    """Copy a checked bundle to where bundles are kept, whole or not at all; return its folder's name.
+
+    One that is there already is left, unless it is damaged: then it is put aside and this one takes its place.
+    """
     from medfake_pacs.classifier import load_bundle
 
     target = settings.model_library_dir / name / folder_name(source, load_bundle(source).card.version)
+    if target.exists() and not _is_whole(target):
+        target.rename(target.with_name(f".damaged-{new_id()}"))
     if not target.exists():
         place_copy(source, target)
     return target.name
+
+
+def _is_whole(folder: Path) -> bool:
+    from medfake_pacs.classifier import load_bundle
+
+    try:
+        return folder_name(folder, load_bundle(folder).card.version) == folder.name
+    except (BundleError, OSError):
+        return False
 
 
 def point_at(settings: Settings, name: str, pointer: Pointer) -> None:
@@ -208,6 +227,7 @@ def point_at(settings: Settings, name: str, pointer: Pointer) -> None:
 def changing(settings: Settings) -> Iterator[None]:
     """Hold the lock under which pointers and offers are changed, against other processes and machines."""
     make_folder(settings.model_library_dir)
+    own_lock(settings.model_library_dir)
     with exclusive(settings.model_library_dir):
         yield
 
@@ -217,104 +237,10 @@ def alone(settings: Settings) -> Iterator[bool]:
     """Yield whether this process may work on offers now; another one, here or on another machine, may be at it."""
     folder = offers_dir(settings)
     make_folder(folder)
-    with (folder / ".lock").open("w") as lock:
+    with own_lock(folder).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:
             yield True
-
-
-def place_copy(source: Path, target: Path, *, limits: Mapping[str, int] | None = None, extra: bytes = b"") -> None:
-    """Copy a bundle's files into a new folder that appears whole or not at all.
-
-    ``limits`` are the largest sizes in bytes, by file name; ``extra`` becomes ``offer.json``.
-
-    Raises
-    ------
-    BundleError
-        If a file is a link, no regular file, or too large.
-    """
-    make_folder(target.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=".copying-", dir=target.parent))
-    try:
-        for name in BUNDLE_FILES:
-            copy_file(source / name, temporary / name, (limits or {}).get(name))
-        if extra:
-            (temporary / "offer.json").write_bytes(extra)
-            sync_file(temporary / "offer.json")
-        temporary.chmod(0o755)
-        _belong_to_folder(temporary, *temporary.iterdir())
-        sync_folder(temporary)
-        crashpoints.reach("models.copied")
-        temporary.rename(target)
-        sync_folder(target.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def copy_file(source: Path, target: Path, limit: int | None = None) -> None:
-    """Copy one regular file and bring it to the disk; one that is absent is left out.
-
-    Raises
-    ------
-    BundleError
-        If it is a link, no regular file, or larger than ``limit`` bytes, also if it grows meanwhile.
-    """
-    try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        why = "is a symbolic link" if error.errno == errno.ELOOP else f"can't be read: {error.strerror}"
-        raise BundleError(f"{source.name} {why}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise BundleError(f"{source.name} is no regular file")
-    with os.fdopen(descriptor, "rb") as reader, target.open("xb") as writer:
-        size = 0
-        while piece := reader.read(_COPIED_AT_A_TIME):
-            size += len(piece)
-            if limit is not None and size > limit:
-                raise BundleError(f"{source.name} is larger than {limit} bytes")
-            writer.write(piece)
-        writer.flush()
-        os.fsync(writer.fileno())
-    target.chmod(0o644)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file by renaming: it is there whole after a power loss, the new one or the old one."""
-    make_folder(path.parent)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary = Path(name)
-        temporary.chmod(0o644)
-        _belong_to_folder(temporary)
-        temporary.replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it; made by root, they belong to the account that owns what they are in."""
-    if path.is_dir():
-        return
-    make_folder(path.parent)
-    path.mkdir(exist_ok=True)
-    _belong_to_folder(path)
-
-
-def _belong_to_folder(*paths: Path) -> None:
-    """Give what root has made to the account that owns the folder, or the node couldn't change it later."""
-    if os.geteuid() == 0:
-        owner = paths[0].parent.stat()
-        for path in paths:
-            os.chown(path, owner.st_uid, owner.st_gid)

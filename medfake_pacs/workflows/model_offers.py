@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+import pwd
 import re
-import shutil
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -16,9 +17,10 @@ from medfake_pacs.config import Settings
 from medfake_pacs.config.bundles import CARD_NAME
 from medfake_pacs.errors import BundleError, MedfakeError
 from medfake_pacs.spool.placing import sync_folder
+from medfake_pacs.workflows import model_files as files
 from medfake_pacs.workflows import model_library as library
+from medfake_pacs.workflows.model_files import INSTRUCTIONS_NAME, REASON_NAME, STATE_NAME, shown
 
-STATE_NAME, INSTRUCTIONS_NAME, REASON_NAME = "state.json", "offer.json", "reason.txt"
 OfferState = Literal["offered", "trying", "waiting", "tried", "ready", "refused", "settled"]
 _TAKEN = re.compile(r"\.taken-([0-9a-f]{32})\.(.*)", re.DOTALL)
 _MAX_CARD_BYTES, _MAX_README_BYTES, _MAX_INSTRUCTIONS_BYTES = 4_000_000, 1_000_000, 10_000
@@ -32,7 +34,8 @@ class Offer:
 
     offered -> trying -> tried -> ready (passed; switched to at once, or by hand) or refused; waiting: there are too
     few recent images to judge it by. ``allow`` are exceptions that whoever installed it has made: "older", "new-name".
-    ``attempts`` counts the trials that were begun and not ended: the process died.
+    ``attempts`` counts the trials that were begun and not ended: the process died, or its machine couldn't.
+    ``failed_switches`` counts how often it had passed and couldn't be put in force.
     """
 
     offer_id: str
@@ -46,6 +49,7 @@ class Offer:
     allow: tuple[str, ...] = ()
     state: OfferState = "offered"
     attempts: int = 0
+    failed_switches: int = 0
     reason: str = ""
     canary: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,20 +63,34 @@ class OfferGoneError(MedfakeError):
     """The offer was settled meanwhile: somebody has switched to it, or withdrawn it."""
 
 
-def change(settings: Settings, offer_id: str, **values: Any) -> Offer:
-    """Remember how far an offer has come; return it as it is now.
+def current(settings: Settings, offer: Offer) -> Offer:
+    """Return an offer as it is now.
 
     Raises
     ------
     OfferGoneError
         If there is no such offer any more.
     """
+    found = _read(path_of(settings, offer) / STATE_NAME)
+    if found is None:
+        raise OfferGoneError(f"{offer.name} {offer.version} doesn't wait any more")
+    return found
+
+
+def change(settings: Settings, offer_id: str, *, expected: OfferState | None = None, **values: Any) -> Offer:
+    """Remember how far an offer has come, if it is still in the ``expected`` state; return it as it is now.
+
+    Raises
+    ------
+    OfferGoneError
+        If there is no such offer any more, or it is in another state: somebody has withdrawn it.
+    """
     path = library.offers_dir(settings) / offer_id / STATE_NAME
     found = _read(path)
-    if found is None:
+    if found is None or expected not in (None, found.state):
         raise OfferGoneError(offer_id)
     changed = replace(found, **values)
-    library.write_durably(path, _json(changed))
+    files.write_durably(path, _json(changed))
     return changed
 
 
@@ -113,20 +131,19 @@ def stage(settings: Settings, source: Path, *, by: str, allow: tuple[str, ...]) 
 
     if source.is_symlink() or not source.is_dir():
         raise BundleError(f"{source} is no folder")
-    library.make_folder(settings.incoming_models_dir)
+    files.make_folder(settings.incoming_models_dir)
     card = load_bundle(source).card
     library.check_names(card.name, card.version)
     target = settings.incoming_models_dir / f"{card.name}-{card.version}-{library.new_id()[:8]}"
-    instructions = json.dumps({"by": by, "allow": list(allow)}).encode()
-    library.place_copy(source, target, limits=_limits(settings), extra=instructions)
+    files.place_copy(source, target, limits=_limits(settings), extra={"by": by, "allow": list(allow)})
     return target
 
 
 def _limits(settings: Settings) -> dict[str, int]:
     return {
         CARD_NAME: _MAX_CARD_BYTES,
-        library.WEIGHTS_NAME: settings.models.max_weights_bytes,
-        library.README_NAME: _MAX_README_BYTES,
+        files.WEIGHTS_NAME: settings.models.max_weights_bytes,
+        files.README_NAME: _MAX_README_BYTES,
     }
 
 
@@ -149,12 +166,46 @@ def is_removable(path: Path) -> bool:
     return path.is_symlink() or not path.is_dir() or os.access(path, os.W_OK | os.X_OK)
 
 
+def is_bundle(path: Path) -> bool:
+    """Tell whether something that lies there is meant as a bundle; anything else is left alone."""
+    return any(os.path.lexists(path / name) for name in (CARD_NAME, files.WEIGHTS_NAME))
+
+
 def is_complete(folder: Path) -> bool:
-    """Tell whether a folder was put there by the command, or has the files that a bundle needs."""
+    """Tell whether a folder has the files that a bundle needs."""
     if folder.is_symlink() or not folder.is_dir():
         return True
-    names = {entry.name for entry in os.scandir(folder)}
-    return INSTRUCTIONS_NAME in names or names >= {CARD_NAME, library.WEIGHTS_NAME}
+    return {entry.name for entry in os.scandir(folder)} >= {CARD_NAME, files.WEIGHTS_NAME}
+
+
+def is_by_command(folder: Path) -> bool:
+    """Tell whether the command has put a folder there, whole at once; a copy of such a folder isn't one."""
+    return not folder.is_symlink() and _instructions(folder) is not None
+
+
+def _instructions(folder: Path) -> tuple[str, tuple[str, ...]] | None:
+    """Return who has installed a bundle by the command, and the exceptions made; None if it came in another way."""
+    path = folder / INSTRUCTIONS_NAME
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_INSTRUCTIONS_BYTES:
+            return None
+        document = json.loads(path.read_bytes())
+        if document["inode"] != folder.stat().st_ino:
+            return None
+        allow = tuple(item for item in document["allow"] if item in ("older", "new-name"))
+        # Root and the node's own account could write the log itself; anybody else speaks for himself only.
+        by = str(document["by"])[:100] if status.st_uid in (0, os.geteuid()) else _account(status.st_uid)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return by, allow
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def claim(folder: Path) -> Path:
@@ -167,56 +218,80 @@ def claim(folder: Path) -> Path:
 
 
 def claimed(settings: Settings) -> list[Path]:
-    """Return what was claimed and isn't an offer yet, or not removed yet."""
+    """Return what was claimed and isn't an offer yet."""
     if not settings.incoming_models_dir.is_dir():
         return []
     return sorted(path for path in settings.incoming_models_dir.iterdir() if _TAKEN.fullmatch(path.name))
 
 
 def take(settings: Settings, taken: Path) -> None:
-    """Copy a claimed bundle to the offers and remove it; one that can't be copied becomes a refused offer."""
+    """Copy a claimed bundle to the offers and remove its files; one that can't be copied becomes a refused offer.
+
+    Raises
+    ------
+    OSError
+        If this machine can't, now; it may be tried again.
+    """
     match = _TAKEN.fullmatch(taken.name)
     assert match
-    offer = Offer(offer_id=match.group(1), folder=match.group(2)[:100], offered_at=time.time())
+    folder = shown(match.group(2))[:100]
+    offer = Offer(offer_id=match.group(1), folder=folder, offered_at=time.time())
     target = path_of(settings, offer)
     try:
         offer = _described(offer, taken)
         if not target.exists():
-            library.place_copy(taken, target, limits=_limits(settings))
+            files.place_copy(taken, target, limits=_limits(settings))
     except BundleError as error:
-        library.make_folder(target)
+        files.make_folder(target)
         offer = replace(offer, state="refused", reason=str(error))
     if not (target / STATE_NAME).exists():
-        library.write_durably(target / STATE_NAME, _json(offer))
+        files.write_durably(target / STATE_NAME, _json(offer))
     crashpoints.reach("models.offer-taken")
-    _remove(taken)
+    if offer.state == "refused":
+        _set_aside(taken, target)
+    else:
+        _finish(taken)
 
 
 def _described(offer: Offer, taken: Path) -> Offer:
-    """Return the offer with what whoever installed it said; by hand nobody says anything."""
+    """Return the offer with what whoever installed it said; of one put there by hand its owner is known."""
     if taken.is_symlink() or not taken.is_dir():
         raise BundleError("it is no folder")
-    for name in library.BUNDLE_FILES:
+    for name in files.BUNDLE_FILES:
         if (taken / name).is_symlink():
             raise BundleError(f"{name} is a symbolic link")
-    path = taken / INSTRUCTIONS_NAME
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_INSTRUCTIONS_BYTES:
-        return offer
+    by, allow = _instructions(taken) or (_account((taken / CARD_NAME if (taken / CARD_NAME).exists() else taken)
+                                                  .stat().st_uid), ())  # fmt: skip
+    return replace(offer, by=by, allow=allow)
+
+
+def _set_aside(taken: Path, target: Path) -> None:
+    """Move what couldn't be taken to its offer, whole; on another filesystem it stays, under a name that is left."""
     try:
-        document = json.loads(path.read_bytes())
-        allow = tuple(item for item in document["allow"] if item in ("older", "new-name"))
-        return replace(offer, by=str(document["by"])[:100], allow=allow)
-    except (ValueError, KeyError, TypeError):
-        return offer
+        taken.rename(target / "bundle")
+    except OSError:
+        kept = taken.with_name(f".refused-{taken.name.removeprefix('.taken-')}")
+        taken.rename(kept)
+        _log.warning("a refused bundle stays where it was put", extra={"folder": shown(kept.name)})
+
+
+def _finish(taken: Path) -> None:
+    """Remove the files of a bundle that was taken; its new name says that it was, should that fail."""
+    done = taken.with_name(f".done-{taken.name.removeprefix('.taken-')}")
+    taken.rename(done)
+    sync_folder(done.parent)
+    if not files.remove_files(done):
+        _log.warning("a folder that was taken holds something else, or can't be removed",
+                     extra={"folder": shown(done.name)})  # fmt: skip
 
 
 def refuse(settings: Settings, offer: Offer) -> Path:
     """Move a refused offer aside, its reason beside it; return where to."""
     source = path_of(settings, offer)
-    library.write_durably(source / REASON_NAME, f"{offer.reason}\n".encode())
+    files.write_durably(source / REASON_NAME, f"{offer.reason}\n".encode())
     named = f"{offer.name}-{offer.version}" if offer.name else "unreadable"
     target = library.refused_dir(settings) / f"{named}-{offer.offer_id[:8]}"
-    library.make_folder(target.parent)
+    files.make_folder(target.parent)
     source.rename(target)
     sync_folder(target.parent)
     sync_folder(source.parent)
@@ -225,18 +300,24 @@ def refuse(settings: Settings, offer: Offer) -> Path:
 
 def settle(settings: Settings, offer: Offer) -> None:
     """Forget an offer whose bundle is in force."""
-    shutil.rmtree(path_of(settings, offer), ignore_errors=True)
+    files.remove_files(path_of(settings, offer), REASON_NAME)
 
 
 def sweep(settings: Settings, now: float) -> None:
     """Remove what processes that died have left half-copied; what is younger may still be in somebody's hand."""
     for folder in (library.offers_dir(settings), settings.incoming_models_dir, *_model_folders(settings)):
-        for left in [*folder.glob(".copying-*"), *folder.glob(".writing-*")]:
+        for left in [*folder.glob(".copying-*"), *folder.glob(".damaged-*")]:
             if left.stat().st_mtime < now - _LEFT_BEHIND_S:
-                _remove(left)
+                files.remove_files(left)
+    for folder in (library.offers_dir(settings), *_model_folders(settings)):
+        for left in folder.glob(".writing-*"):
+            if left.stat().st_mtime < now - _LEFT_BEHIND_S:
+                left.unlink(missing_ok=True)
+    for left in settings.incoming_models_dir.glob(".done-*"):
+        files.remove_files(left)
     for folder in library.offers_dir(settings).glob("[!.]*"):
         if not (folder / STATE_NAME).exists() and not _is_claimed(settings, folder.name):
-            _remove(folder)
+            files.remove_files(folder)
 
 
 def _model_folders(settings: Settings) -> list[Path]:
@@ -246,12 +327,3 @@ def _model_folders(settings: Settings) -> list[Path]:
 
 def _is_claimed(settings: Settings, offer_id: str) -> bool:
     return any(f".taken-{offer_id}." in path.name for path in claimed(settings))
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        _log.error("a folder can't be removed", extra={"folder": path.name})

@@ -43,6 +43,8 @@ def difference(context: Context, bundle: "Bundle", classifier: "Classifier", ima
     ------
     BundleError
         If they differ by more than rounding does, or torch can't run it.
+    OSError
+        If this machine couldn't, now: too slow, or out of memory.
     """
     if classifier.engine.startswith("torch") or importlib.util.find_spec("torch") is None:
         return None
@@ -90,7 +92,9 @@ def _by_torch(bundle: "Bundle", frame: npt.NDArray[np.float32]) -> float:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise BundleError(f"torch didn't score an image within {_TIMEOUT_S} s") from error
+            raise TimeoutError(f"torch didn't score an image within {_TIMEOUT_S} s") from error
+    if done.returncode < 0:
+        raise ChildProcessError(f"the process that has torch score an image was ended by signal {-done.returncode}")
     if done.returncode:
         raise BundleError(f"torch can't run it: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
     return float(done.stdout)

@@ -41,11 +41,13 @@ def switch_to_offer(settings: Settings, engine: sa.Engine, offer: Offer, why: Wh
     BundleError
         If the bundle is damaged, or another one than that which it was compared with is in force.
     OfferGoneError
-        If somebody was quicker.
+        If somebody was quicker: it is in force, withdrawn, or in another state than this one.
     """
     with library.changing(settings):
         if not model_offers.path_of(settings, offer).is_dir():
             raise OfferGoneError(f"{offer.name} {offer.version} doesn't wait any more")
+        if model_offers.current(settings, offer).state != offer.state or offer.state == "refused":
+            raise OfferGoneError(f"{offer.name} {offer.version} was withdrawn or is being tried again")
         active = library.active_bundle(settings, offer.name)
         against = str(offer.canary.get("against", ""))
         if why.reason == UPDATE and active and against and against != active.calibration_sha256:

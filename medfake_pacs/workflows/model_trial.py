@@ -2,6 +2,8 @@
 
 import logging
 import math
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from medfake_pacs.classifier.bundle import calibration_digest
 from medfake_pacs.config import ModelsSettings
+from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.database import reading
 from medfake_pacs.database.tables import instances
 from medfake_pacs.entities import Score, VerdictLabel
@@ -33,6 +37,10 @@ _AT_A_TIME = 4
 _LONGEST_YIELD_S = 20.0
 _YIELD_S = 0.2
 _CONFIDENCE_Z = 1.96
+_DAMAGED = "the bundle in force is damaged: there is nothing to compare it with; somebody is to switch to it by hand"
+_THIS_MACHINE = re.compile(
+    r"No space left|MemoryError|Cannot allocate|Too many open files|Input/output error|bad_alloc"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -81,12 +89,14 @@ def check(context: Context, offer: Offer) -> "Bundle":
     check_place(context, bundle, offer)
     with _refusing("its preprocessing can't be read"):
         preparer(card.preprocessing)
+    active = _active(context, card.name)
+    expected = context.models.classifier_of(active).engine if active else ""
     with _refusing("its network can't be loaded"):
+        if expected.startswith("openvino"):
+            _convert(context, bundle)
         engine = context.models.classifier_of(bundle).engine
-    if _is_known(context, card.name):
-        expected = context.models.classifier(card.name).engine
-        if engine != expected:
-            raise BundleError(f"it runs on {engine} only, the bundle in force on {expected}")
+    if active and engine != expected:
+        raise BundleError(f"it runs on {engine} only, the bundle in force on {expected}")
     return bundle
 
 
@@ -103,8 +113,21 @@ def _refusing(what: str) -> Iterator[None]:
         raise BundleError(f"{what}: {type(error).__name__}: {error}") from error
 
 
+def _convert(context: Context, bundle: "Bundle") -> None:
+    """Convert a network beforehand: that it took too long here or the disk is full doesn't speak against it."""
+    from medfake_pacs.classifier.engine_openvino import ConversionError, converted
+
+    try:
+        converted(bundle, context.settings.cache_dir)
+    except ConversionError as error:
+        if isinstance(error.__cause__, OSError | subprocess.TimeoutExpired) or _THIS_MACHINE.search(str(error)):
+            raise OSError(f"it couldn't be converted: {error}") from error
+
+
 def check_place(context: Context, bundle: "Bundle", offer: Offer) -> None:
     """Check that a bundle is for a model that the node has or routes to, and newer than the one in force.
+
+    Of one in force that is damaged its card still counts; the same bundle again is what repairs it.
 
     Raises
     ------
@@ -118,17 +141,38 @@ def check_place(context: Context, bundle: "Bundle", offer: Offer) -> None:
             known = ", ".join(context.models.names()) or "none"
             raise BundleError(f"no installed model and no route is named {card.name!r} (installed: {known})")
         return
-    active = context.models.bundle(card.name)
-    if card.modality != active.card.modality:
-        raise BundleError(f"it is for {card.modality}, the model {card.name} for {active.card.modality}")
-    if bundle.calibration_sha256 == active.calibration_sha256 and card.version == active.card.version:
-        raise BundleError(f"version {card.version} is in force already")
-    if "older" not in offer.allow and not library.is_newer(card.version, active.card.version):
-        raise BundleError(f"version {card.version} isn't newer than {active.card.version}, which is in force")
+    active = _active(context, card.name)
+    there = active.card if active else library.active_card(context.settings, card.name)
+    if there is None:
+        return
+    if card.modality != there.modality:
+        raise BundleError(f"it is for {card.modality}, the model {card.name} for {there.modality}")
+    if card.version == there.version and calibration_digest(card) == calibration_digest(there):
+        if active:
+            raise BundleError(f"version {card.version} is in force already")
+        return
+    if "older" not in offer.allow and not library.is_newer(card.version, there.version):
+        raise BundleError(f"version {card.version} isn't newer than {there.version}, which is in force")
 
 
 def _is_known(context: Context, name: str) -> bool:
-    return name in context.models.names()
+    return name in bundle_directories(context.settings) or name in context.models.names()
+
+
+def _active(context: Context, name: str) -> "Bundle | None":
+    """Return the bundle in force; None where there is none or it is damaged."""
+    return context.models.bundle(name) if name in context.models.names() else None
+
+
+def _without_comparison(context: Context, bundle: "Bundle") -> Canary:
+    """Return what there is to say of a bundle where none is in force that it could be compared with."""
+    name, passed = bundle.card.name, True
+    reason = "a model of this name is new here: there is nothing to compare it with"
+    if _is_known(context, name):
+        there = library.active_card(context.settings, name)
+        passed = there is not None and calibration_digest(there) == calibration_digest(bundle.card)
+        reason = "it is the bundle in force, which is damaged" if passed else _DAMAGED
+    return Canary(trial=library.new_id(), against="", passed=passed, enough=passed, reason=reason)
 
 
 def try_on_recent_images(context: Context, bundle: "Bundle", stopping: threading.Event) -> Canary:
@@ -141,11 +185,10 @@ def try_on_recent_images(context: Context, bundle: "Bundle", stopping: threading
     InterruptedTrialError
         If the worker is ``stopping``.
     """
-    if not _is_known(context, bundle.card.name):
-        reason = "a model of this name is new here: there is nothing to compare it with"
-        return Canary(trial=library.new_id(), against="", passed=True, enough=True, reason=reason)
     started_at = time.monotonic()
-    active = context.models.bundle(bundle.card.name)
+    active = _active(context, bundle.card.name)
+    if active is None:
+        return _without_comparison(context, bundle)
     classifier = context.models.classifier_of(bundle)
     works = model_sample.recent_images(context, bundle.card.name, context.settings.models.canary_images)
     difference = None

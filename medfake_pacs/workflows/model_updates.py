@@ -9,8 +9,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from medfake_pacs import crashpoints
-from medfake_pacs.config.bundles import State, pointers_state
+from medfake_pacs.config.bundles import State, incoming_problem, pointers_state
 from medfake_pacs.errors import BundleError
+from medfake_pacs.workflows import model_files as files
 from medfake_pacs.workflows import model_library as library
 from medfake_pacs.workflows import model_offers, model_sample, model_switching, model_trial
 from medfake_pacs.workflows.context import Context
@@ -41,27 +42,59 @@ class ModelUpdates:
         self._swept = False
 
     def run(self) -> None:
-        """Take each new bundle as far as it comes; nothing if another worker is at it."""
+        """Take each new bundle as far as it comes; nothing if another worker is at it.
+
+        Raises
+        ------
+        OSError, sqlalchemy.exc.SQLAlchemyError
+            What went wrong with one of them, after the others had their turn.
+        """
         settings = self._settings
-        library.make_folder(settings.incoming_models_dir)
+        if problem := incoming_problem(settings):
+            self._say_once(settings.incoming_models_dir, "no new bundle is taken from models.incoming_dir", problem)
+            return
+        files.make_folder(settings.incoming_models_dir)
         with library.alone(settings) as mine:
             if not mine:
                 return
             if not self._swept:
-                model_offers.sweep(settings, time.time())
                 self._swept = True
+                model_offers.sweep(settings, time.time())
             self._record_switches()
-            for folder in self._settled():
+            self._take_arrivals()
+            self._advance_offers()
+
+    def _take_arrivals(self) -> None:
+        for folder in self._settled():
+            try:
                 model_offers.claim(folder)
-            for taken in model_offers.claimed(settings):
-                model_offers.take(settings, taken)
-            for offer in model_offers.offers(settings):
-                try:
-                    self._advance(offer)
-                except InterruptedTrialError:
-                    return
-                except OfferGoneError:
-                    continue
+            except OSError as error:
+                self._say_once(folder, "a new bundle can't be taken", str(error))
+        for taken in model_offers.claimed(self._settings):
+            try:
+                model_offers.take(self._settings, taken)
+            except OSError as error:
+                self._say_once(taken, "a new bundle can't be taken yet", str(error))
+
+    def _advance_offers(self) -> None:
+        failed: Exception | None = None
+        for offer in model_offers.offers(self._settings):
+            try:
+                # As it is now: the one before may have taken minutes.
+                self._advance(model_offers.current(self._settings, offer))
+            except InterruptedTrialError:
+                return
+            except OfferGoneError:
+                continue
+            except (BundleError, OSError, MemoryError, sa.exc.SQLAlchemyError) as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    def _say_once(self, path: Path, message: str, reason: str) -> None:
+        if path not in self._said:
+            self._said.add(path)
+            _log.error(message, extra={"folder": files.shown(path.name), "reason": files.shown(reason)})
 
     def _record_switches(self) -> None:
         """Have the log say what a process that died had switched to, or a command whose database was away."""
@@ -75,26 +108,34 @@ class ModelUpdates:
 
     def _settled(self) -> list[Path]:
         """Return the folders that nobody is copying into any more."""
-        now, found = time.monotonic(), []
+        found = []
         arrivals = model_offers.arrivals(self._settings)
         for path in arrivals:
-            if not model_offers.is_removable(path):
-                if path not in self._said:
-                    self._said.add(path)
-                    _log.error("a new bundle can't be taken: the node's account may not remove it",
-                               extra={"folder": path.name})  # fmt: skip
-                continue
-            state = () if path.is_symlink() or not path.is_dir() else model_offers.state_of_folder(path)
-            before, since = self._seen.get(path, (None, now))
-            if before != state:
-                since = now
-            self._seen[path] = (state, since)
-            by_command = any(name == model_offers.INSTRUCTIONS_NAME for name, _, _ in state)
-            wait_s = 0.0 if by_command else _SETTLED_S if model_offers.is_complete(path) else _INCOMPLETE_S
-            if now - since >= wait_s:
-                found.append(path)
+            try:
+                if self._is_settled(path):
+                    found.append(path)
+            except OSError as error:
+                self._say_once(path, "a new bundle can't be read", str(error))
         self._seen = {path: self._seen[path] for path in arrivals if path in self._seen}
         return found
+
+    def _is_settled(self, path: Path) -> bool:
+        now = time.monotonic()
+        state = () if path.is_symlink() or not path.is_dir() else model_offers.state_of_folder(path)
+        before, since = self._seen.get(path, (None, now))
+        if before != state:
+            since = now
+        self._seen[path] = (state, since)
+        wait_s = _SETTLED_S if model_offers.is_complete(path) else _INCOMPLETE_S
+        if now - since < (0.0 if model_offers.is_by_command(path) else wait_s):
+            return False
+        if not model_offers.is_bundle(path):
+            self._say_once(path, "something that is no bundle lies where new ones are taken from", "it is left alone")
+            return False
+        if not model_offers.is_removable(path):
+            self._say_once(path, "a new bundle can't be taken", "the node's account may not remove it")
+            return False
+        return True
 
     def _advance(self, offer: Offer) -> None:
         if offer.state in ("offered", "trying", "waiting"):
@@ -195,15 +236,25 @@ class ModelUpdates:
         try:
             pointer = model_switching.switch_to_offer(self._settings, self._context.engine, offer, why)
         except BundleError as error:
-            _log.warning("a bundle is tried again", extra={"model": offer.name, "reason": str(error)})
-            return self._save(offer, state="offered")
+            return self._try_again(offer, str(error))
         _log.info("model switched", extra={"model": offer.name, "version": offer.version})
         return self._gone(offer)
 
+    def _try_again(self, offer: Offer, reason: str) -> Offer:
+        """Have an offer that passed and can't be put in force tried anew, a few times."""
+        failed = offer.failed_switches + 1
+        if failed >= _MAXIMUM_ATTEMPTS:
+            return self._save(offer, state="refused", failed_switches=failed, reason=reason)
+        _log.warning("a bundle is tried again", extra={"model": offer.name, "reason": reason})
+        return self._save(offer, state="offered", failed_switches=failed)
+
     def _is_superseded(self, offer: Offer) -> bool:
-        if "older" in offer.allow or offer.name not in self._context.models.names():
+        active = library.active_card(self._settings, offer.name)
+        if "older" in offer.allow or active is None:
             return False
-        return not library.is_newer(offer.version, self._context.models.bundle(offer.name).card.version)
+        if library.active_bundle(self._settings, offer.name) is None and offer.version == active.version:
+            return False
+        return not library.is_newer(offer.version, active.version)
 
     def _gone(self, offer: Offer) -> Offer:
         self._tried.pop(offer.offer_id, None)
@@ -219,4 +270,4 @@ class ModelUpdates:
 
     def _save(self, offer: Offer, **change: object) -> Offer:
         with library.changing(self._settings):
-            return model_offers.change(self._settings, offer.offer_id, **change)
+            return model_offers.change(self._settings, offer.offer_id, expected=offer.state, **change)

@@ -1,5 +1,6 @@
 """A new bundle in a folder is tried on recent images and switched to while images come; a bad one isn't."""
 
+import getpass
 import json
 import shutil
 import time
@@ -174,7 +175,7 @@ def test_a_new_bundle_is_switched_to_while_a_series_comes_and_nothing_is_lost_or
     [verdict] = node.rows("verdicts", scope="series", study_instance_uid=study)
     assert verdict.model_sha256 == new.model_sha256
     assert (switched["from_sha256"], switched["to_sha256"]) == (old.model_sha256, new.model_sha256)
-    assert (switched["reason"], switched["who"]) == ("update", "")
+    assert (switched["reason"], switched["who"]) == ("update", getpass.getuser())
     scored = node.rows("audit_events", kind="image-scored", study_instance_uid=study)
     by_image: dict[tuple[str, str], int] = {}
     for row in scored:

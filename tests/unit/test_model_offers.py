@@ -8,7 +8,8 @@ import pytest
 from medfake_pacs.config import ModelsSettings, parse_settings
 from medfake_pacs.config.bundles import POINTER_NAME, bundle_directories
 from medfake_pacs.entities import VerdictLabel
-from medfake_pacs.errors import BundleError
+from medfake_pacs.errors import BundleError, ConfigurationError
+from medfake_pacs.workflows import model_files
 from medfake_pacs.workflows import model_library as library
 from medfake_pacs.workflows.model_trial import judge, wilson_lower
 
@@ -113,12 +114,27 @@ def test_the_pointer_decides_and_one_that_cannot_be_read_is_never_taken_for_the_
 def test_a_file_is_copied_within_its_limit_and_never_through_a_link(tmp_path: Path) -> None:
     source = tmp_path / "weights.safetensors"
     source.write_bytes(b"x" * 100)
-    library.copy_file(source, tmp_path / "copy", 100)
+    model_files.copy_file(source, tmp_path / "copy", 100)
     assert (tmp_path / "copy").read_bytes() == b"x" * 100
     with pytest.raises(BundleError, match="larger than 99 bytes"):
-        library.copy_file(source, tmp_path / "copy2", 99)
+        model_files.copy_file(source, tmp_path / "copy2", 99)
     (tmp_path / "link").symlink_to(source)
     with pytest.raises(BundleError, match="symbolic link"):
-        library.copy_file(tmp_path / "link", tmp_path / "copy3", 1000)
+        model_files.copy_file(tmp_path / "link", tmp_path / "copy3", 1000)
     with pytest.raises(BundleError, match="no regular file"):
-        library.copy_file(tmp_path, tmp_path / "copy4", 1000)
+        model_files.copy_file(tmp_path, tmp_path / "copy4", 1000)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [".", "state", "state/spool/new", "state/models", "state/models/lung-ct", "base", "base/lung-ct", "linked"],
+)
+def test_new_bundles_are_not_taken_from_a_folder_that_holds_something_else(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "state")
+    document = {"node": {"state_dir": "state"}, "scoring": {"models_dir": "base"}}
+    for fine in ("", "state/models/incoming", "incoming"):
+        parse_settings(document | {"models": {"incoming_dir": fine}}, base=tmp_path)
+    with pytest.raises(ConfigurationError, match="incoming_dir"):
+        parse_settings(document | {"models": {"incoming_dir": folder}}, base=tmp_path)
