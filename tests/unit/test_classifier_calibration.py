@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medfake_pacs.classifier import load_bundle
 from medfake_pacs.classifier.bundle import calibration_digest, model_digest
 from medfake_pacs.classifier.card import parse_card
 from medfake_pacs.entities import VerdictLabel
 from medfake_pacs.errors import BundleError
+from medfake_pacs.verdict import Limits
 from medfake_pacs.wording import threshold_lines, thresholds_of
 from medfake_pacs.workflows.profiles import profile_of
 from tests.unit.classifier_support import make_bundle, make_card
@@ -45,6 +48,37 @@ def test_a_card_of_format_1_has_one_pair_of_thresholds_for_every_image() -> None
     assert card.shown_thresholds() == shown
     assert card.calibration.trained_prior == 0.5
     assert threshold_lines(card.shown_thresholds()) == ["real up to 0.400, fake from 0.600"]
+
+
+PROBABILITIES = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
+
+
+@given(
+    thresholds=st.tuples(PROBABILITIES, PROBABILITIES).map(sorted),
+    slope=st.floats(0.05, 20),
+    intercept=st.floats(-9, 9),
+    logits=st.lists(st.floats(-90, 90), max_size=9),
+)
+def test_a_card_of_format_1_compares_probabilities(
+    thresholds: list[float], slope: float, intercept: float, logits: list[float]
+) -> None:
+    """Fake from the one on, else real up to the other: also at 0, at 1, and where they are the same."""
+    real_below, fake_above = thresholds
+    card = parsed(
+        OLD
+        | {"thresholds": {"real_below": real_below, "fake_above": fake_above}}
+        | {"calibration": {"slope": slope, "intercept": intercept}}
+    )
+    real_to, fake_from = card.bounds()[False, False]
+    limits = Limits(real_to=real_to, fake_from=fake_from)
+    at_thresholds = [card.calibration.logit(probability) for probability in thresholds]
+    for logit in [*logits, *(logit for logit in at_thresholds if math.isfinite(logit)), 99.0 / slope]:
+        probability = card.calibration.probability(logit)
+        if probability >= fake_above:
+            expected = VerdictLabel.FAKE
+        else:
+            expected = VerdictLabel.REAL if probability <= real_below else VerdictLabel.INDETERMINATE
+        assert limits.label(logit) is expected, (logit, probability)
 
 
 def test_a_card_of_format_2_has_them_by_kind_of_image() -> None:
