@@ -1,8 +1,8 @@
 """How a card says that pooled logits are read: probability, and what is consistent with real and with fake."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, isfinite, nextafter
 from typing import Literal
 
 from pydantic import ConfigDict
@@ -11,6 +11,8 @@ from medfake_pacs import conformal
 
 _STRICT = ConfigDict(extra="forbid")
 LOSSLESS, LOSSY = "lossless", "lossy"
+# Beyond this many log odds probabilities are 0 or 1 to the last bit; a logit further off than the other isn't one.
+_FLAT, _FAR = 800.0, 1e300
 Kind = Literal["lossless", "lossy"]
 
 
@@ -39,11 +41,16 @@ class Calibration:
         z = self.slope * logit + self.intercept
         return 1.0 / (1.0 + exp(-z)) if z >= 0 else exp(z) / (1.0 + exp(z))
 
-    def logit(self, probability: float) -> float:
-        """Return the pooled logit that has this probability; infinite for 0 and 1."""
-        if probability <= 0 or probability >= 1:
-            return float("-inf") if probability <= 0 else float("inf")
-        return (log(probability / (1 - probability)) - self.intercept) / self.slope
+    def first_logit(self, reached: Callable[[float], bool]) -> float:
+        """Return the lowest logit whose probability is ``reached``, to the last bit; infinite where all or none is."""
+        low, high = (max(-_FAR, min(_FAR, (z - self.intercept) / self.slope)) for z in (-_FLAT, _FLAT))
+        if reached(self.probability(low)):
+            return float("-inf")
+        if not reached(self.probability(high)):
+            return float("inf")
+        while low < (middle := low + (high - low) / 2) < high:
+            low, high = (low, middle) if reached(self.probability(middle)) else (middle, high)
+        return high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,15 @@ class Thresholds:
     def __post_init__(self) -> None:
         if not 0 <= self.real_below <= self.fake_above <= 1:
             raise ValueError("thresholds: 0 <= real_below <= fake_above <= 1")
+
+    def bounds(self, calibration: Calibration) -> tuple[float, float]:
+        """Return (highest logit that is consistent with real, lowest with fake) so that probabilities are compared.
+
+        From ``fake_above`` on is fake, also where ``real_below`` is the same; both are met by what they round to.
+        """
+        fake = calibration.first_logit(lambda probability: probability >= self.fake_above)
+        not_real = calibration.first_logit(lambda probability: probability > self.real_below)
+        return nextafter(fake, float("-inf")), min(fake, not_real)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,8 +86,7 @@ class Card:
         was chosen by the fakes, the upper one by the real images.
         """
         if self.thresholds:
-            find = self.calibration.logit
-            one = find(self.thresholds.fake_above), find(self.thresholds.real_below)
+            one = self.thresholds.bounds(self.calibration)
             return {(False, False): one, (True, False): one}
         return {
             (kind == LOSSY, several): (reading.real.threshold, reading.fake.threshold)

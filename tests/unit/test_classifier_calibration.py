@@ -71,8 +71,8 @@ def test_a_card_of_format_1_compares_probabilities(
     )
     real_to, fake_from = card.bounds()[False, False]
     limits = Limits(real_to=real_to, fake_from=fake_from)
-    at_thresholds = [card.calibration.logit(probability) for probability in thresholds]
-    for logit in [*logits, *(logit for logit in at_thresholds if math.isfinite(logit)), 99.0 / slope]:
+    at_thresholds = [(math.log(p / (1 - p)) - intercept) / slope for p in thresholds if 0 < p < 1]
+    for logit in [*logits, *at_thresholds, 99.0 / slope]:
         probability = card.calibration.probability(logit)
         if probability >= fake_above:
             expected = VerdictLabel.FAKE
