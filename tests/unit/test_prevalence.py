@@ -1,13 +1,18 @@
 """The probability at another prevalence is Bayes' rule, and is said where a prevalence was configured."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medfake_pacs import prevalence
+from medfake_pacs.classifier import load_bundle
 from medfake_pacs.entities import ModelIdentity, SeriesVerdict, VerdictLabel
 from medfake_pacs.report import wording
 from medfake_pacs.verdict import assess_study
+from medfake_pacs.workflows.profiles import profile_of
+from tests.unit.classifier_support import make_bundle
 
 SHARES = st.floats(0.001, 0.999)
 
@@ -51,6 +56,30 @@ def test_it_is_said_only_where_a_prevalence_was_configured() -> None:
     assert found is not None
     assert found.probability == pytest.approx(0.0833, abs=1e-4)
     assert found.sentence == "Where 1 % of the images are fake, the probability is 0.083"
+
+
+@pytest.mark.parametrize(
+    ("configured", "probability", "said"),
+    [
+        (0.9999999, 0.9, "Where 99.99999 % of the images are fake, the probability is 1.000"),
+        (0.000123456789, 0.9, "Where 0.0123 % of the images are fake, the probability is 0.001"),
+        (1e-300, 0.9, "Where 1e-298 % of the images are fake, the probability is below 0.001"),
+        (5e-324, 1e-300, "Where 4.94e-322 % of the images are fake, the probability is below 0.001"),
+    ],
+)
+def test_a_prevalence_is_kept_as_it_was_configured(
+    tmp_path: Path, configured: float, probability: float, said: str
+) -> None:
+    made = profile_of(load_bundle(make_bundle(tmp_path / "small")), configured).identity.parameters
+    assert float(made["prevalence"]) == configured
+    found = prevalence.of_series(series(probability, **made))
+    assert found is not None
+    assert found.sentence == said
+
+
+def test_a_prevalence_that_was_recorded_rounded_is_the_limit_and_no_error() -> None:
+    found = [prevalence.of_series(series(0.9, prevalence=recorded)) for recorded in ("1", "0")]
+    assert [each.probability for each in found if each] == [1.0, 0.0]
 
 
 def test_a_study_says_the_highest_of_its_series() -> None:
