@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from medfake_pacs import cli
 from medfake_pacs.classifier import load_bundle
-from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY
+from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Side
 from medfake_pacs.classifier.card import Card, parse_card
 from tests import material
 from tests.support import need_data
 from tests.unit.classifier_support import make_bundle, make_card
-from training.calibration.images import SiteImage
-from training.calibration.site import rate_interval, recalibrated
+from training.calibration.images import Gathered, Group, SiteImage
+from training.calibration.site import Change, rate_interval, recalibrated
 from training.calibration.site_bundle import site_version
+from training.calibration.site_text import change_lines, gathered_lines
 from training.commands import calibrate as calibrate_command
 
 KNEES = 24
@@ -250,6 +252,44 @@ def test_the_interval_of_the_rate_is_that_of_the_rank() -> None:
     low, high = rate_interval(strata[LOSSLESS].image.real)
     # The highest of 99: its rate has the distribution Beta(1, 99), with closed quantiles.
     assert (low, high) == pytest.approx((1 - 0.975 ** (1 / 99), 1 - 0.025 ** (1 / 99)))
+
+
+def test_the_printed_rule_is_the_one_that_is_counted_by() -> None:
+    """A score is called fake above the bound of real images and from the fakes' bound on: the higher one decides."""
+    before = Side(threshold=1.0, alpha=None, method="given")
+    fakes = Side(threshold=3.0, alpha=None, method="given", count=4, scores=(2.0, 2.0, 4.0, 4.0))
+    scores = (0.0, 2.0, 2.5, 4.0)
+    low, high = (replace(before, threshold=bound) for bound in (0.5, 3.5))
+    for after, rule in ((low, "fake from logit 3.000"), (high, "fake above logit 3.500")):
+        change = Change(
+            kind="lossless", unit="image", scores=scores, all_scores=scores, before=before, after=after, fakes=fakes
+        )
+        printed = list(change_lines([change], "patient"))
+        assert "fake from logit 3.000 (the fakes' bound; that of real images is 1.000): 1 of 4" in printed[1]
+        assert rule in printed[2]
+        assert "of the card's 4 fakes 50.0% were called fake before, 50.0% are now" in printed[-1]
+
+
+def test_many_pictures_of_one_folder_are_warned_of() -> None:
+    def lines(count: int, group: Group, series: str = "") -> str:
+        images = [
+            SiteImage(
+                group=f"/clean/scan/{number}.png",
+                series=series,
+                order=(0.0,),
+                lossy=False,
+                score=0.0,
+                sha256=f"{number}",
+            )
+            for number in range(count)
+        ]
+        return "\n".join(gathered_lines(Gathered(images=images, files=count), Path("/clean"), group))
+
+    assert "warning: 120 pictures (PNG, JPEG) of scan count as a patient each" in lines(120, "patient")
+    assert "warning" in lines(120, "study")
+    assert "warning" not in lines(120, "image")
+    assert "warning" not in lines(4, "patient")
+    assert "warning" not in lines(120, "patient", series="1.2.3")
 
 
 def test_versions_name_the_day_and_the_second_of_a_day() -> None:

@@ -32,10 +32,14 @@ class Change:
     fakes: Side | None
     why: str = ""
 
+    def called_fake(self, scores: Sequence[float], side: Side) -> int:
+        """How many of some scores are called fake with a real side: above it, and consistent with fake."""
+        fake_from = self.fakes.threshold if self.fakes else side.threshold
+        return sum(score > side.threshold and score >= fake_from for score in scores)
+
     def false_alarms(self, side: Side) -> int:
         """How many of the site's images, one of each patient, are called fake with a real side."""
-        fake_from = self.fakes.threshold if self.fakes else side.threshold
-        return sum(score > side.threshold and score >= fake_from for score in self.scores)
+        return self.called_fake(self.scores, side)
 
 
 def strata_of(card: Card) -> dict[Kind, Stratum]:

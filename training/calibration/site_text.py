@@ -1,5 +1,6 @@
 """What `medfake-train calibrate` prints: what counted, what didn't, and the false alarms before and after."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from training.calibration.site import Change, rate_interval
 RATES = (0.05, 0.01, 0.005, 0.001)
 _NAMES = 5
 _MANY_OUTSIDE = 0.2
+_MANY_LOOSE = 10
 
 
 def gathered_lines(gathered: Gathered, root: Path, group: Group) -> Iterator[str]:
@@ -30,12 +32,25 @@ def gathered_lines(gathered: Gathered, root: Path, group: Group) -> Iterator[str
             f"warning: {synthetic} files are declared synthetic: this folder is not one of clean images alone; "
             "look where they came from before you use the result"
         )
+    yield from _loose_lines(gathered, root, group)
     outside = sum(len(files) for reason, files in gathered.left_out.items() if reason.startswith("outside"))
     if outside > _MANY_OUTSIDE * (outside + len(gathered.images)):
         yield (
             f"warning: {outside} of {outside + len(gathered.images)} images are outside the model's domain: the node "
             "won't assess such images of this site, whatever the thresholds"
         )
+
+
+def _loose_lines(gathered: Gathered, root: Path, group: Group) -> Iterator[str]:
+    """A warning for each folder of so many pictures that they are hardly of as many patients."""
+    folders = Counter(Path(image.group).parent for image in gathered.images if not image.series)
+    for folder, count in sorted(folders.items()):
+        if group != "image" and count >= _MANY_LOOSE:
+            yield (
+                f"warning: {count} pictures (PNG, JPEG) of {_named([folder], root)} count as a patient each, since "
+                "nothing says whose they are: if some are of one patient (slices, views), the rates promise too much; "
+                "give DICOM files, or one picture of each patient"
+            )
 
 
 def needed_lines() -> Iterator[str]:
@@ -67,9 +82,17 @@ def _measured(change: Change, side: Side) -> str:
     count = change.false_alarms(side)
     interval = binomtest(count, len(change.scores)).proportion_ci(method="wilson")
     return (
-        f"fake above logit {side.threshold:.3f}: {count} of {len(change.scores)} called fake, "
+        f"{_rule(change, side)}: {count} of {len(change.scores)} called fake, "
         f"{count / len(change.scores):.2%} (95 % interval {interval.low:.2%} to {interval.high:.2%})"
     )
+
+
+def _rule(change: Change, side: Side) -> str:
+    """From where on a score is called fake: above the bound of real images, and not below that of fakes."""
+    if change.fakes and change.fakes.threshold > side.threshold:
+        real = f"that of real images is {side.threshold:.3f}"
+        return f"fake from logit {change.fakes.threshold:.3f} (the fakes' bound; {real})"
+    return f"fake above logit {side.threshold:.3f}"
 
 
 def _promise(side: Side) -> str:
@@ -82,8 +105,8 @@ def _promise(side: Side) -> str:
 def _cost(change: Change, before: Side, after: Side) -> str:
     """What the other threshold does to the fakes that the card was calibrated with."""
     fakes = change.fakes.scores if change.fakes else ()
-    shares = [sum(score > side.threshold for score in fakes) / len(fakes) for side in (before, after)]
-    return f"of the card's {len(fakes)} fakes {shares[0]:.1%} were above it before, {shares[1]:.1%} are now"
+    shares = [change.called_fake(fakes, side) / len(fakes) for side in (before, after)]
+    return f"of the card's {len(fakes)} fakes {shares[0]:.1%} were called fake before, {shares[1]:.1%} are now"
 
 
 def _groups(group: Group) -> str:

@@ -2,7 +2,7 @@
 
 A perceptual hash finds candidates (256 signs of the lowest cosine frequencies of a 64 x 64 thumbnail) and a
 correlation of high-passed thumbnails confirms them. Re-encoding, resizing, noise and a trim of a few pixels stay within
-both limits, other patients' images beyond them: tests/unit/test_training_datasets_manifest.py holds both against images.
+both limits, other patients' images beyond: tests/unit/test_training_datasets_manifest.py holds both against images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
