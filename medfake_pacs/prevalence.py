@@ -28,6 +28,8 @@ def at_prevalence(probability: float, *, trained_prior: float, prevalence: float
     """Return the probability where ``prevalence`` of the images are fake, from that where ``trained_prior`` are."""
     if probability in (0.0, 1.0):
         return probability
+    if prevalence in (0.0, 1.0):
+        return prevalence
     odds = _log_odds(probability) + _log_odds(prevalence) - _log_odds(trained_prior)
     return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
 
@@ -52,7 +54,8 @@ def of_study(verdict: Verdict) -> AtPrevalence | None:
 
 def percent(share: float) -> str:
     """Return a share as a percentage with as many digits as it needs."""
-    return f"{100 * share:.3g} %"
+    # Near the whole its three digits would make it that.
+    return f"{100 * share:.3g} %" if share < 0.999 or share == 1 else f"{100 * share:.15g} %"
 
 
 def shown(probability: float) -> str:

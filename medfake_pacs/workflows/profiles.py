@@ -22,11 +22,12 @@ def profile_of(bundle: "Bundle", prevalence: float = 0.0) -> Profile:
         "contiguous_k": str(card.pooling.contiguous_k),
         "calibration_slope": f"{card.calibration.slope:.6g}",
         "calibration_intercept": f"{card.calibration.intercept:.6g}",
-        "trained_prior": f"{card.calibration.trained_prior:.6g}",
+        "trained_prior": repr(card.calibration.trained_prior),
         **_thresholds(card),
     }
     if prevalence:
-        parameters["prevalence"] = f"{prevalence:.6g}"
+        # With all its digits: rounded it could be 1, where no probability says anything.
+        parameters["prevalence"] = repr(prevalence)
     return Profile(
         identity=ModelIdentity(name=card.name, version=card.version, sha256=bundle.model_sha256, parameters=parameters),
         contiguous=card.pooling.contiguous_k,
