@@ -25,25 +25,52 @@ def recent_images(context: Context, model: str, count: int) -> list[Work]:
         rows = connection.execute(_recent(context, model)).all()
         works = []
         for row in _in_turn(rows):
-            path = context.settings.spool_dir / row.path
-            if not path.is_file():
-                continue
-            routing = series_routing(context, connection, row)
-            if routing.model != model:
-                continue
-            works.append(
-                Work(
-                    instance_id=row.instance_id,
-                    attributes=attributes_of(row),
-                    path=path,
-                    content_sha256=row.content_sha256,
-                    calling_ae_title=row.calling_ae_title,
-                    routing=routing,
-                )
-            )
+            work = _work(context, connection, row, model)
+            if work is not None:
+                works.append(work)
             if len(works) == count:
                 break
     return works
+
+
+def recent_series(context: Context, model: str, count: int) -> list[list[Work]]:
+    """Return the newest whole series of more than one image, of up to ``count`` images together.
+
+    Of a newest series that is longer by itself its middle is taken: neighbours, as its windows need them.
+    """
+    with reading(context.engine) as connection:
+        found: list[list[Work]] = []
+        left = count
+        for rows in _by_series(connection.execute(_recent(context, model)).all()).values():
+            members = sorted(rows, key=lambda row: (row.instance_number or 0, row.instance_id))
+            if len(members) > left and not found:
+                start = (len(members) - left) // 2
+                members = members[start : start + left]
+            if not 1 < len(members) <= left:
+                continue
+            works = [_work(context, connection, row, model) for row in members]
+            there = [work for work in works if work is not None]
+            if len(there) == len(members):
+                found.append(there)
+                left -= len(there)
+    return found
+
+
+def _work(context: Context, connection: sa.Connection, row: sa.Row, model: str) -> Work | None:
+    path = context.settings.spool_dir / row.path
+    if not path.is_file():
+        return None
+    routing = series_routing(context, connection, row)
+    if routing.model != model:
+        return None
+    return Work(
+        instance_id=row.instance_id,
+        attributes=attributes_of(row),
+        path=path,
+        content_sha256=row.content_sha256,
+        calling_ae_title=row.calling_ae_title,
+        routing=routing,
+    )
 
 
 def count_recent(context: Context, model: str) -> int:
@@ -74,8 +101,12 @@ def _recent(context: Context, model: str) -> sa.Select[tuple[object, ...]]:
 
 
 def _in_turn(rows: Sequence[sa.Row]) -> Iterator[sa.Row]:
+    for turn in zip_longest(*_by_series(rows).values()):
+        yield from (row for row in turn if row is not None)
+
+
+def _by_series(rows: Sequence[sa.Row]) -> dict[str, list[sa.Row]]:
     series: dict[str, list[sa.Row]] = {}
     for row in rows:
         series.setdefault(row.series_instance_uid, []).append(row)
-    for turn in zip_longest(*series.values()):
-        yield from (row for row in turn if row is not None)
+    return series

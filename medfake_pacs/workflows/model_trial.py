@@ -1,30 +1,31 @@
 """Try a new bundle before it is switched to: is it sound, and does it call recent images what the one in force does?"""
 
+import itertools
 import logging
 import math
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from medfake_pacs.classifier.bundle import calibration_digest
-from medfake_pacs.config import ModelsSettings
 from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.database import reading
 from medfake_pacs.database.tables import instances
-from medfake_pacs.entities import Score, VerdictLabel
+from medfake_pacs.entities import Score
 from medfake_pacs.errors import BundleError, MedfakeError
-from medfake_pacs.verdict import AssessedImage, assess_series
+from medfake_pacs.verdict import AssessedImage
 from medfake_pacs.workflows import model_library as library
 from medfake_pacs.workflows import model_reference, model_sample
 from medfake_pacs.workflows.chunk import NODE_FAULTS, Work, assess_images
 from medfake_pacs.workflows.context import Context
+from medfake_pacs.workflows.model_judging import Canary, Images, judge, pairs
 from medfake_pacs.workflows.model_offers import Offer, path_of
 from medfake_pacs.workflows.models import Pinned
 from medfake_pacs.workflows.profiles import profile_of
@@ -36,7 +37,8 @@ _AT_A_TIME = 4
 # Scoring that never rests mustn't keep a trial waiting for ever: after this it gets its turn, a few images long.
 _LONGEST_YIELD_S = 20.0
 _YIELD_S = 0.2
-_CONFIDENCE_Z = 1.96
+# Whole series are tried of so many images for each of ``canary_images``.
+_SERIES_IMAGES = 4
 _DAMAGED = "the bundle in force is damaged: there is nothing to compare it with; somebody is to switch to it by hand"
 _THIS_MACHINE = re.compile(
     r"No space left|MemoryError|Cannot allocate|Too many open files|Input/output error|bad_alloc"
@@ -46,30 +48,6 @@ _log = logging.getLogger(__name__)
 
 class InterruptedTrialError(MedfakeError):
     """The worker is stopping; the trial begins anew at the next start."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Canary:
-    """What one trial on recent images came to. ``against`` is the calibration digest of the bundle in force.
-
-    ``not_fake_before`` of the ``images`` weren't fake to the bundle in force and ``newly_fake`` of those are to the new
-    one; ``real_before`` were real to the former, and ``newly_undecided`` of those are indeterminate to the latter.
-    """
-
-    trial: str
-    against: str
-    passed: bool
-    enough: bool
-    reason: str
-    images: int = 0
-    series: int = 0
-    not_fake_before: int = 0
-    newly_fake: int = 0
-    real_before: int = 0
-    newly_undecided: int = 0
-    engine: str = ""
-    reference_difference: float | None = None
-    seconds: float = 0.0
 
 
 def check(context: Context, offer: Offer) -> "Bundle":
@@ -90,7 +68,7 @@ def check(context: Context, offer: Offer) -> "Bundle":
     with _refusing("its preprocessing can't be read"):
         preparer(card.preprocessing)
     active = _active(context, card.name)
-    expected = context.models.classifier_of(active).engine if active else ""
+    expected = _engine_in_force(context, active) if active else ""
     with _refusing("its network can't be loaded"):
         if expected.startswith("openvino"):
             _convert(context, bundle)
@@ -111,6 +89,14 @@ def _refusing(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise BundleError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _engine_in_force(context: Context, active: "Bundle") -> str:
+    try:
+        return context.models.classifier_of(active).engine
+    except BundleError as error:
+        # No fault of the one that is tried.
+        raise OSError(f"the bundle in force can't be run: {error}") from error
 
 
 def _convert(context: Context, bundle: "Bundle") -> None:
@@ -148,7 +134,8 @@ def check_place(context: Context, bundle: "Bundle", offer: Offer) -> None:
     if card.modality != there.modality:
         raise BundleError(f"it is for {card.modality}, the model {card.name} for {there.modality}")
     if card.version == there.version and calibration_digest(card) == calibration_digest(there):
-        if active:
+        # As it is on the disk now: the worker may have loaded it before it was damaged.
+        if library.active_bundle(context.settings, card.name) is not None:
             raise BundleError(f"version {card.version} is in force already")
         return
     if "older" not in offer.allow and not library.is_newer(card.version, there.version):
@@ -178,6 +165,8 @@ def _without_comparison(context: Context, bundle: "Bundle") -> Canary:
 def try_on_recent_images(context: Context, bundle: "Bundle", stopping: threading.Event) -> Canary:
     """Score the newest images of the model's routes with both bundles, and judge the new one by the difference.
 
+    Images are judged one by one, and whole series by what decides those: windows of neighbours and their limits.
+
     Raises
     ------
     BundleError
@@ -195,59 +184,72 @@ def try_on_recent_images(context: Context, bundle: "Bundle", stopping: threading
     if not model_reference.is_same_network(bundle, active):
         with _refusing("it can't be compared with torch"):
             difference = model_reference.difference(context, bundle, classifier, works[0].path if works else None)
-    labels = _both_labels(context, active, bundle, works, stopping)
-    series = {uid for uid, _, _ in labels}
-    settings = context.settings.models
-    routed = model_sample.is_routed(context, bundle.card.name)
-    if not routed:
-        settings = settings.model_copy(update={"canary_minimum": 0})
-    found = judge(settings, [(before, after) for _, before, after in labels])
-    if not routed and found.passed:
-        found = replace(found, reason="no route uses this model")
+    whole = model_sample.recent_series(
+        context, bundle.card.name, _SERIES_IMAGES * context.settings.models.canary_images
+    )
+    before, after = _both(context, active, bundle, [*works, *itertools.chain.from_iterable(whole)], stopping)
+    singles = [work for work in works if work.instance_id in after]
+    found = _judged(context, (active, bundle), (before, after), singles, whole)
     return replace(
         found,
         against=active.calibration_sha256,
-        series=len(series),
+        series=len({work.attributes.series_instance_uid for work in singles}),
         engine=classifier.engine,
         reference_difference=difference,
         seconds=round(time.monotonic() - started_at, 1),
     )
 
 
-def _both_labels(
+def _judged(
+    context: Context,
+    bundles: "tuple[Bundle, Bundle]",
+    images: tuple[Images, Images],
+    singles: Sequence[Work],
+    whole: Sequence[Sequence[Work]],
+) -> Canary:
+    """Judge by each image alone and by whole series; without a route no image ever comes to wait for."""
+    settings = context.settings.models
+    profiles = (profile_of(bundles[0]), profile_of(bundles[1]))
+    labels = pairs([[work.instance_id] for work in singles], images, profiles)
+    series = pairs([[work.instance_id for work in members] for members in whole], images, profiles)
+    if model_sample.is_routed(context, bundles[1].card.name):
+        return judge(settings, labels, series)
+    found = judge(settings.model_copy(update={"canary_minimum": 0}), labels, series)
+    return replace(found, reason="no route uses this model") if found.passed else found
+
+
+def _both(
     context: Context, active: "Bundle", bundle: "Bundle", works: Sequence[Work], stopping: threading.Event
-) -> list[tuple[str, VerdictLabel, VerdictLabel]]:
-    """Return of each image its series, and what the bundle in force and the new one call it."""
+) -> tuple[Images, Images]:
+    """Return each image as the bundle in force and the new one have scored it, each once, by its instance's id."""
     deadline = time.monotonic() + context.settings.models.canary_timeout_s
-    found: list[tuple[str, VerdictLabel, VerdictLabel]] = []
-    for start in range(0, len(works), _AT_A_TIME):
+    before: Images = {}
+    after: Images = {}
+    once = list({work.instance_id: work for work in works}.values())
+    for start in range(0, len(once), _AT_A_TIME):
         give_way(context, stopping)
-        piece = works[start : start + _AT_A_TIME]
-        before = _labels(context, active, piece, is_new=False)
-        after = _labels(context, bundle, [work for work in piece if work.instance_id in before], is_new=True)
-        for work in piece:
-            if work.instance_id in before and work.instance_id in after:
-                pair = (before[work.instance_id], after[work.instance_id])
-                found.append((work.attributes.series_instance_uid, *pair))
+        piece = once[start : start + _AT_A_TIME]
+        scored = _assessed(context, active, piece, is_new=False)
+        before |= scored
+        after |= _assessed(context, bundle, [work for work in piece if work.instance_id in scored], is_new=True)
         if time.monotonic() > deadline:
-            _log.warning("the trial of a bundle has taken all its time", extra={"images": len(found)})
+            _log.warning("the trial of a bundle has taken all its time", extra={"images": len(after)})
             break
-    return found
+    return before, after
 
 
-def _labels(context: Context, bundle: "Bundle", works: Sequence[Work], *, is_new: bool) -> dict[int, VerdictLabel]:
-    """Return what a bundle calls each image by itself; images whose files are gone meanwhile are left out.
+def _assessed(context: Context, bundle: "Bundle", works: Sequence[Work], *, is_new: bool) -> Images:
+    """Return each image as a bundle scores it; images whose files are gone meanwhile are left out.
 
     Raises
     ------
     BundleError
         If it is the new one and fails with an image that the other could score.
     """
-    profile = profile_of(bundle)
     pinned = Pinned(context.models, {bundle.card.name: bundle})
     with context.decoders.borrow() as decoder:
         outcomes = assess_images(context, decoder, works, pinned)
-    labels = {}
+    found = {}
     for outcome in outcomes:
         if outcome.score is None:
             if is_new and outcome.work.path.is_file():
@@ -258,63 +260,18 @@ def _labels(context: Context, bundle: "Bundle", works: Sequence[Work], *, is_new
         attributes = outcome.work.attributes
         if outcome.info and outcome.info.lossy:
             attributes = replace(attributes, lossy=True)
-        image = AssessedImage(
+        found[outcome.work.instance_id] = AssessedImage(
             instance_id=outcome.work.instance_id,
             attributes=attributes,
             pixel_sha256=outcome.pixel_sha256,
             score=outcome.score,
         )
-        labels[outcome.work.instance_id] = assess_series([image], profile, route="").label
-    return labels
+    return found
 
 
 def _check_finite(score: Score) -> None:
     if not all(math.isfinite(frame.score) for frame in score.frames):
         raise BundleError("it gives scores that are no numbers")
-
-
-def judge(settings: ModelsSettings, labels: Sequence[tuple[VerdictLabel, VerdictLabel]]) -> Canary:
-    """Return whether a bundle may be switched to, by what each image was before and is now.
-
-    A share counts by the lower end of its Wilson interval (95 %), so that a single image of a few doesn't decide.
-    """
-    not_fake = [after for before, after in labels if before is not VerdictLabel.FAKE]
-    real = [after for before, after in labels if before is VerdictLabel.REAL]
-    fake = not_fake.count(VerdictLabel.FAKE)
-    undecided = sum(after in (VerdictLabel.INDETERMINATE, VerdictLabel.NOT_ASSESSED) for after in real)
-    objections = []
-    if wilson_lower(fake, len(not_fake)) > settings.canary_margin_fake:
-        objections.append(f"{fake} of {len(not_fake)} recent images that weren't fake would be")
-    if wilson_lower(undecided, len(real)) > settings.canary_margin_undecided:
-        objections.append(f"{undecided} of {len(real)} recent images that were real would be indeterminate")
-    enough = len(labels) >= settings.canary_minimum
-    reason = "; ".join(objections)
-    if not reason and not enough:
-        reason = f"{len(labels)} recent images to try it on; it takes {settings.canary_minimum}"
-    if not reason and not labels:
-        reason = "no recent images"
-    return Canary(
-        trial=library.new_id(),
-        against="",
-        passed=not objections,
-        enough=enough or bool(objections),
-        reason=reason,
-        images=len(labels),
-        not_fake_before=len(not_fake),
-        newly_fake=fake,
-        real_before=len(real),
-        newly_undecided=undecided,
-    )
-
-
-def wilson_lower(count: int, of: int) -> float:
-    """Return the lower end of Wilson's 95 % interval for a share; 0 where there is nothing to have a share of."""
-    if of == 0:
-        return 0.0
-    z, share = _CONFIDENCE_Z, count / of
-    centre = share + z * z / (2 * of)
-    spread = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return max(0.0, (centre - spread) / (1 + z * z / of))
 
 
 def give_way(context: Context, stopping: threading.Event) -> None:
@@ -336,8 +293,3 @@ def _is_busy(context: Context) -> bool:
     query = sa.select(instances.c.instance_id).where(instances.c.state.in_(("received", "queued"))).limit(1)
     with reading(context.engine) as connection:
         return connection.execute(query).first() is not None
-
-
-def as_facts(canary: Canary) -> Mapping[str, Any]:
-    """Return the trial as the log, the command and the console show it: numbers and digests, nothing of a patient."""
-    return asdict(canary)

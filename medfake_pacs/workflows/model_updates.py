@@ -12,8 +12,8 @@ from medfake_pacs import crashpoints
 from medfake_pacs.config.bundles import State, incoming_problem, pointers_state
 from medfake_pacs.errors import BundleError
 from medfake_pacs.workflows import model_files as files
+from medfake_pacs.workflows import model_judging, model_offers, model_sample, model_switching, model_trial
 from medfake_pacs.workflows import model_library as library
-from medfake_pacs.workflows import model_offers, model_sample, model_switching, model_trial
 from medfake_pacs.workflows.context import Context
 from medfake_pacs.workflows.model_offers import Offer, OfferGoneError
 from medfake_pacs.workflows.model_switching import UPDATE, Why
@@ -190,7 +190,7 @@ class ModelUpdates:
             canary = model_trial.try_on_recent_images(self._context, bundle, self._stopping)
             crashpoints.reach("models.canaried")
             state = "tried" if canary.enough else "waiting"
-            facts = model_trial.as_facts(canary)
+            facts = model_judging.as_facts(canary)
             offer = self._save(offer, state=state, attempts=0, canary=facts, reason=canary.reason)
             # Still on trial, so that its classifier is kept until it is in force.
             return self._switch(self._judge(offer)) if state == "tried" else offer

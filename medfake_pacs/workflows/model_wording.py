@@ -36,6 +36,9 @@ def canary_text(canary: dict[str, Any] | Any) -> str:
         f"{canary['newly_fake']} of {canary['not_fake_before']} that weren't fake would be",
         f"{canary['newly_undecided']} of {canary['real_before']} real ones would be indeterminate",
     ]
+    if whole := canary.get("whole_series"):
+        parts.append(f"{canary['series_newly_fake']} of {whole} whole series would newly be fake")
+        parts.append(f"{canary['series_newly_undecided']} of {canary['series_real_before']} real ones indeterminate")
     apart = canary.get("reference_difference")
     if apart is not None:
         parts.append(f"{canary['engine']} and torch differ by {apart:.4f}")

@@ -186,6 +186,7 @@ def test_a_new_bundle_is_switched_to_while_a_series_comes_and_nothing_is_lost_or
     canary = updates.wait("model-canaried", version=new.card.version)
     assert canary["passed"]
     assert canary["images"] >= 3
+    assert canary["whole_series"] >= 1
     assert "TEST-1" not in json.dumps(canary)
     assert node.command("audit", "verify").returncode == 0
 
@@ -237,7 +238,8 @@ def test_a_bundle_that_calls_everything_fake_is_stopped_by_the_trial(updates: Up
     )
     updates.install(bad)
     refused = updates.wait("model-refused", version=bad.card.version)
-    assert refused["reason"].endswith("recent images that weren't fake would be")
+    assert "recent images that weren't fake would be" in refused["reason"]
+    assert refused["reason"].endswith("recent series that weren't fake would be")
     canary = updates.wait("model-canaried", version=bad.card.version)
     assert not canary["passed"]
     assert canary["newly_fake"] == canary["not_fake_before"] == canary["images"]

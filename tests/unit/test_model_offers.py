@@ -1,17 +1,19 @@
 """What an update of a model is judged by: versions, names, and shares beyond chance."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from medfake_pacs.config import ModelsSettings, parse_settings
 from medfake_pacs.config.bundles import POINTER_NAME, bundle_directories
-from medfake_pacs.entities import VerdictLabel
+from medfake_pacs.entities import FrameScore, ImageAttributes, ModelIdentity, Score, VerdictLabel
 from medfake_pacs.errors import BundleError, ConfigurationError
+from medfake_pacs.verdict import AssessedImage, Limits, Profile
 from medfake_pacs.workflows import model_files
 from medfake_pacs.workflows import model_library as library
-from medfake_pacs.workflows.model_trial import judge, wilson_lower
+from medfake_pacs.workflows.model_judging import judge, pairs, wilson_lower
 
 REAL, FAKE, UNDECIDED = VerdictLabel.REAL, VerdictLabel.FAKE, VerdictLabel.INDETERMINATE
 SETTINGS = ModelsSettings(canary_minimum=10)
@@ -138,3 +140,50 @@ def test_new_bundles_are_not_taken_from_a_folder_that_holds_something_else(tmp_p
         parse_settings(document | {"models": {"incoming_dir": fine}}, base=tmp_path)
     with pytest.raises(ConfigurationError, match="incoming_dir"):
         parse_settings(document | {"models": {"incoming_dir": folder}}, base=tmp_path)
+
+
+def _profile(real_to: float, fake_from: float) -> Profile:
+    """Return a profile whose limits for series are the given ones; a single image with a low score is real."""
+    single, several = Limits(real_to=0.0, fake_from=1.0), Limits(real_to=real_to, fake_from=fake_from)
+    return Profile(
+        identity=ModelIdentity(name="m", version="1", sha256="0" * 64),
+        contiguous=3,
+        slope=1.0,
+        intercept=0.0,
+        limits={(False, False): single, (False, True): several},
+    )
+
+
+def _slice(number: int) -> AssessedImage:
+    attributes = ImageAttributes(
+        sop_class_uid="1.2",
+        sop_instance_uid=f"1.{number}",
+        study_instance_uid="2",
+        series_instance_uid="3",
+        modality="CT",
+        slice_position_mm=float(number),
+    )
+    score = Score(pixel_sha256="x", model_sha256="m", frames=(FrameScore(frame_number=1, score=-9.0),), engine="e")
+    return AssessedImage(instance_id=number, attributes=attributes, pixel_sha256="x", score=score)
+
+
+def test_limits_that_decide_series_only_are_tried_on_whole_series() -> None:
+    images = {number: _slice(number) for number in range(12)}
+    profiles = (_profile(0.0, 1.0), _profile(-50.0, -50.0))
+    singles = pairs([[number] for number in images], (images, images), profiles)
+    whole = pairs([list(images)], (images, images), profiles)
+    assert set(singles) == {(REAL, REAL)}
+    assert whole == [(REAL, FAKE)]
+    assert judge(SETTINGS, singles).passed
+    found = judge(SETTINGS, singles, whole)
+    assert not found.passed
+    assert found.reason == "1 of 1 recent series that weren't fake would be"
+    assert (found.images, found.whole_series, found.series_newly_fake) == (12, 1, 1)
+    assert pairs([[0, 99]], (images, images), profiles) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another account")
+def test_a_lock_that_root_makes_belongs_to_the_account_of_the_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    assert model_files.own_lock(tmp_path).stat().st_uid == 12345
+    assert model_files.own_lock(tmp_path).is_file()
