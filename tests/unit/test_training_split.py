@@ -70,7 +70,7 @@ def knees(folder: Path, seeds: list[int]) -> Path:
     """A folder of knee radiographs, one of each patient, that are drawn from ``seeds``."""
     rows = []
     for number, seed in enumerate(seeds):
-        write_raster(pattern(seed, 96), folder / "xray_knee" / f"{number}.png")
+        write_raster(pattern(seed, 224), folder / "xray_knee" / f"{number}.png")
         rows.append(("curated", "made", f"xray_knee/{number}.png", number))
     write_csv(folder / "xray_knee" / "index.csv", "split,source,file,group", rows)
     return folder
