@@ -10,16 +10,19 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 
 from medfake_pacs.entities import (
+    FrameScore,
     ImageAttributes,
     ImageFinding,
     ModelIdentity,
     Region,
     Report,
+    Score,
     SeriesVerdict,
     Verdict,
     VerdictLabel,
 )
 from medfake_pacs.report import ReportSettings, build_report
+from medfake_pacs.verdict import AssessedImage, Limits, Profile, assess_series
 from tests.support import need_data
 
 NOW = datetime(2026, 5, 4, 12, 34, 56, 789000, tzinfo=UTC)
@@ -199,6 +202,29 @@ def partly_undecodable(folder: Path) -> Case:
         *(finding(p, VerdictLabel.NOT_ASSESSED, reason=r) for p, r in zip(slices[1:], reasons, strict=True)),
     ]
     return case(slices, study([series(findings, CHEST_CT, reason=f"2 of 3 images not assessed: {'; '.join(reasons)}")]))
+
+
+def not_calibrated(folder: Path) -> Case:
+    """Three slices, the last compressed with loss, by a model that is calibrated for lossless images only."""
+    ct = header(small_ct())
+    uids = {n: f"{ct.SOPInstanceUID}.{n}" for n in (1, 2, 3)}
+    slices = [save(ct, folder, SOPInstanceUID=uid, InstanceNumber=n) for n, uid in uids.items() if n < 3]
+    slices.append(save(ct, folder, SOPInstanceUID=uids[3], InstanceNumber=3, LossyImageCompression="01"))
+    limits = {(False, False): Limits(real_to=1.7, fake_from=-1.4)}
+    profile = Profile(identity=CHEST_CT, contiguous=1, slope=1.0, intercept=0.0, limits=limits, modality="CT")
+    images = []
+    for number, path in enumerate(slices):
+        attributes = finding(path, VerdictLabel.REAL).attributes
+        frame = FrameScore(frame_number=1, score=-3.0)
+        images.append(
+            AssessedImage(
+                instance_id=number,
+                attributes=replace(attributes, lossy=header(path).get("LossyImageCompression") == "01"),
+                pixel_sha256="",
+                score=Score(pixel_sha256="", model_sha256=CHEST_CT.sha256, frames=(frame,), engine="e"),
+            )
+        )
+    return case(slices, study([assess_series(images, profile, route="CT")]))
 
 
 def not_assessed() -> Case:

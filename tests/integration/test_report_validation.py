@@ -23,7 +23,7 @@ _PIXELMED = (
     "-cp", "/usr/share/java/*", str(Path(__file__).with_name("ValidateReports.java")),
 )  # fmt: skip
 _CASES = (
-    "xray", "ct_series", "mixed", "partly_undecodable", "not_assessed", "without_type_2",
+    "xray", "ct_series", "mixed", "partly_undecodable", "not_calibrated", "not_assessed", "without_type_2",
     "latin_1", "japanese", "japanese_katakana", "utf_8", "comprehensive",
     "review", "review_japanese", "review_comprehensive",
 )  # fmt: skip
@@ -35,6 +35,7 @@ def _case(name: str, folder: Path) -> report_cases.Case:
         "ct_series": report_cases.ct_series,
         "mixed": lambda: report_cases.mixed(folder),
         "partly_undecodable": lambda: report_cases.partly_undecodable(folder),
+        "not_calibrated": lambda: report_cases.not_calibrated(folder),
         "not_assessed": report_cases.not_assessed,
         "without_type_2": lambda: report_cases.without_type_2(folder),
         "latin_1": lambda: report_cases.named_in("chrFren"),
@@ -79,6 +80,19 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 def _run(*command: str | Path) -> tuple[int, str]:
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def test_what_is_validated_has_the_code_of_a_kind_without_thresholds(reports: Mapping[str, Path]) -> None:
+    report = dcmread(reports["not_calibrated"])
+    reasons = [
+        item.ConceptCodeSequence[0].CodeValue
+        for element in report.iterall()
+        if element.keyword == "ContentSequence"
+        for item in element.value
+        if item.ValueType == "CODE" and item.ConceptNameCodeSequence[0].CodeValue == "REASON"
+    ]
+    # Of the study, of its series, and of the image.
+    assert reasons == ["NOT-CALIBRATED"] * 3
 
 
 @pytest.mark.parametrize("name", _CASES)
