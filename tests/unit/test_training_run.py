@@ -155,8 +155,14 @@ def test_weights_that_know_what_is_held_out_are_refused(whole: Path, tmp_path: P
 
 
 def test_data_workers_give_the_same_batches(whole: Path, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, steps=4)
-    trainer(tmp_path / "none", settings).run()
-    trainer(tmp_path / "one", replace(settings, data_workers=1)).run()
+    """In a process of its own: workers are forked, and a process that runs tests has threads of other libraries."""
+    script = "import sys; from tests.unit.test_training_run import with_workers; with_workers(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY, timeout=120, check=True)
+    trainer(tmp_path / "none", replace(SETTINGS, steps=4)).run()
     one, other = weights(tmp_path / "none" / LAST), weights(tmp_path / "one" / LAST)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def with_workers(output: str) -> None:
+    """A run of four steps whose batches another process makes."""
+    trainer(Path(output) / "one", replace(SETTINGS, steps=4, data_workers=1)).run()
