@@ -31,7 +31,14 @@ def at_prevalence(probability: float, *, trained_prior: float, prevalence: float
     if prevalence in (0.0, 1.0):
         return prevalence
     odds = _log_odds(probability) + _log_odds(prevalence) - _log_odds(trained_prior)
-    return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
+    return logistic(odds)
+
+
+def logistic(log_odds: float) -> float:
+    """Return the probability that some log odds stand for, also where they are far from zero."""
+    if log_odds >= 0:
+        return 1.0 / (1.0 + math.exp(-log_odds))
+    return math.exp(log_odds) / (1.0 + math.exp(log_odds))
 
 
 def of_series(series: SeriesVerdict) -> AtPrevalence | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training import forge
-from training.configuration import Configuration, Plan
+from training.configuration import Plan
 from training.setting import Setting
 
 # How fast and how often; a run that goes on may have others.
@@ -89,18 +89,3 @@ def check_beginning(then: Facts, now: Facts, where: Path) -> None:
         before = then.get("members", {}).get(name)
         if before is not None and before["split_sha256"] != each["split_sha256"]:
             raise ValueError(f"{where} was trained on other patients of {name}: another seed, or other data")
-
-
-def check_card(training: Facts, setting: Setting, name: str, where: Path) -> None:
-    """Refuses a bundle that was trained on other patients than the split's, or is another configuration's.
-
-    Raises: ValueError saying which.
-    """
-    configuration: Configuration = setting.configuration
-    if name != configuration.name:
-        raise ValueError(f"{where} is a bundle of {name}, not of {configuration.name}")
-    digest = training.get("split_sha256")
-    if digest is not None and digest != setting.split_sha256:
-        raise ValueError(
-            f"{where} was trained on other patients: its test patients are not these (another seed or data)"
-        )

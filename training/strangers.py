@@ -6,9 +6,9 @@ modalities from a folder of DICOM test files with an index.csv beside them.
 
 import csv
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,17 @@ from skimage.data import shepp_logan_phantom
 
 from medfake_pacs.errors import PixelError
 from medfake_pacs.pixels import decode_frames
+from training.datasets import CATALOGUE, Record, load
 from training.datasets.images import LIMITS
 
 Array = npt.NDArray[np.float32]
+_DICOM = "dicom_conformance"
+# The data sets by reader: kind, folder, whether their values are HU.
+_OTHER_SETS: Mapping[str, tuple[str, str, bool]] = {
+    "knee": ("knee radiograph", "xray_knee", False),
+    "chest": ("chest radiograph", "xray_chest", False),
+    "ct": ("chest CT slice", "ct", True),
+}
 _DRAWN_PX = 512
 _NOISE = 6.0
 # scikit-image's pictures by file name; those not named are photographs.
@@ -43,6 +51,23 @@ class Stranger:
     name: str
     image: Array
     hounsfield: bool = False
+
+
+def all_kinds(data: Path) -> Iterator[Stranger]:
+    """Patterns, phantoms and photographs, and the DICOM test files where ``data`` has them."""
+    yield from chain(drawn(), ct_phantoms(), photographs())
+    if (data / _DICOM).is_dir():
+        yield from dicom_files(data / _DICOM)
+
+
+def other_sets(
+    data: Path, reader: str, choose: Callable[[str, Sequence[Record]], Iterable[Record]]
+) -> Iterator[Stranger]:
+    """Images of the data sets in ``data`` that aren't ``reader``'s; ``choose`` takes some of each set's records."""
+    for other, (kind, folder, hounsfield) in _OTHER_SETS.items():
+        if other != reader and (data / folder).is_dir():
+            for record in choose(other, CATALOGUE[other].find(data / folder).records):
+                yield Stranger(kind=kind, name=record.name, image=load(record).image, hounsfield=hounsfield)
 
 
 def drawn() -> Iterator[Stranger]:

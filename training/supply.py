@@ -80,14 +80,13 @@ class _From(Sampler[int]):
             number += 1
 
 
-def batches(supply: Supply, first: int, *, workers: int, pinned: bool) -> Iterator[Batch]:
+def batches(supply: Supply, first: int, *, workers: int) -> Iterator[Batch]:
     """Endless batches from number ``first`` on; with ``workers`` processes, two are ready ahead in each."""
     loader = DataLoader(
         supply,
         batch_size=None,
         sampler=_From(first),
         num_workers=workers,
-        pin_memory=pinned,
         collate_fn=_unchanged,
         multiprocessing_context="fork" if workers else None,
     )

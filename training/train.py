@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from medfake_pacs.classifier.network import inference_device, network_class
+from training.baselines.ranking import area
 from training.checkpoint import BEST, LAST, Progress, read, restore, save
 from training.configuration import Plan
 from training.depthwise import replace_depthwise
@@ -126,12 +126,7 @@ class Trainer:
         supply = Supply(
             self._sources, seed=self._plan.seed, pairs=settings.pairs, phases=settings.phases, steps=settings.steps
         )
-        supplied = batches(
-            supply,
-            self._progress.step,
-            workers=self._settings.data_workers,
-            pinned=False,
-        )
+        supplied = batches(supply, self._progress.step, workers=settings.data_workers)
         with Watch(self._output, self._plan.name) as watch:
             self._loop(supply, supplied, watch)
         return self._progress
@@ -208,7 +203,7 @@ class Trainer:
         losses, hits, areas = [], [], []
         for name, drawn in self._validation.items():
             score, label = self._scores(drawn)
-            areas.append(float(roc_auc_score(label, score)))
+            areas.append(area(score[label == 0], score[label == 1]))
             losses.append(float(binary_cross_entropy_with_logits(torch.from_numpy(score), torch.from_numpy(label))))
             hits.append(float(((score > 0) == (label > 0.5)).mean()))
             if len(self._validation) > 1:

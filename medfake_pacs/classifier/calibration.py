@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import exp, isfinite, nextafter
+from math import isfinite, nextafter
 from typing import Literal
 
 from pydantic import ConfigDict
 
 from medfake_pacs import conformal
+from medfake_pacs.prevalence import logistic
 
 _STRICT = ConfigDict(extra="forbid")
 LOSSLESS, LOSSY = "lossless", "lossy"
@@ -38,8 +39,7 @@ class Calibration:
         """Return the calibrated probability of fake for a pooled logit."""
         if not isfinite(logit):
             return float(logit > 0)
-        z = self.slope * logit + self.intercept
-        return 1.0 / (1.0 + exp(-z)) if z >= 0 else exp(z) / (1.0 + exp(z))
+        return logistic(self.slope * logit + self.intercept)
 
     def first_logit(self, reached: Callable[[float], bool]) -> float:
         """Return the lowest logit whose probability is ``reached``, to the last bit; infinite where all or none is."""

@@ -7,7 +7,6 @@ and OpenVINO's version; compiled blobs are beside it.
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from medfake_pacs.classifier.bundle import Bundle
+from medfake_pacs.classifier.child import child_environment
 from medfake_pacs.errors import BundleError
 
 _CONVERSION_TIMEOUT_S = 600
@@ -76,11 +76,9 @@ def converted(bundle: Bundle, cache_dir: Path) -> Path:
         return path
     cache_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "medfake_pacs.classifier.convert", str(bundle.directory), str(directory)]
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=_CONVERSION_TIMEOUT_S, check=False
+            command, env=child_environment(), capture_output=True, text=True, timeout=_CONVERSION_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConversionError(str(error)) from error

@@ -14,10 +14,10 @@ COARSE_PX, FINE_PX = 32, 16
 _WIDTH = 64
 
 
-class DenseClassifier(nn.Module):
-    """A backbone and one linear classifier shared by all positions of its last map: cells of 32 px."""
+class _CellClassifier(nn.Module):
+    """A backbone, and one linear classifier for the features of every cell; what lies between is a subclass' own."""
 
-    cell_px = COARSE_PX
+    cell_px: int
 
     def __init__(
         self,
@@ -31,16 +31,31 @@ class DenseClassifier(nn.Module):
         self.backbone = timm.create_model(
             backbone, pretrained=False, in_chans=in_channels, num_classes=0, drop_path_rate=drop_path_rate
         )
+        width = self._add_layers()
         self.dropout = nn.Dropout(drop_rate)
-        self.classifier = nn.Conv2d(self.backbone.num_features, 1, kernel_size=1)
+        self.classifier = nn.Conv2d(width, 1, kernel_size=1)
         initialise(self)
+
+    def _add_layers(self) -> int:
+        """Adds the layers between backbone and classifier; how many features each cell has after them."""
+        raise NotImplementedError
+
+
+class DenseClassifier(_CellClassifier):
+    """A backbone and one linear classifier shared by all positions of its last map: cells of 32 px."""
+
+    cell_px = COARSE_PX
+
+    def _add_layers(self) -> int:
+        width: int = self.backbone.num_features
+        return width
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) to logits (N, ceil(H/32), ceil(W/32))."""
         return self.classifier(self.dropout(self.backbone.forward_features(pixels)))[:, 0]
 
 
-class LocalisingClassifier(nn.Module):
+class LocalisingClassifier(_CellClassifier):
     """A backbone whose maps of strides 4 to 32 are brought together at stride 16: cells of 16 px.
 
     What an edit leaves behind (its rim, its noise, its grid) is in the early maps, what belongs in the image in
@@ -50,18 +65,7 @@ class LocalisingClassifier(nn.Module):
 
     cell_px = FINE_PX
 
-    def __init__(
-        self,
-        in_channels: int,
-        *,
-        backbone: str = "efficientnet_b4",
-        drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.backbone = timm.create_model(
-            backbone, pretrained=False, in_chans=in_channels, num_classes=0, drop_path_rate=drop_path_rate
-        )
+    def _add_layers(self) -> int:
         early = [info for info in self.backbone.feature_info if info["reduction"] in (4, 8, 16)]
         self._taken = tuple(int(info["module"].removeprefix("blocks.")) for info in early)
         channels = [info["num_chs"] for info in early]
@@ -73,9 +77,7 @@ class LocalisingClassifier(nn.Module):
         self.norm = nn.BatchNorm2d(_WIDTH)
         self.mix = nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1, bias=False)
         self.mixed = nn.BatchNorm2d(_WIDTH)
-        self.dropout = nn.Dropout(drop_rate)
-        self.classifier = nn.Conv2d(_WIDTH, 1, kernel_size=1)
-        initialise(self)
+        return _WIDTH
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) to logits (N, H/16, W/16)."""

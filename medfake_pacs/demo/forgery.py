@@ -10,7 +10,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy.ndimage import gaussian_filter
 
 from medfake_pacs.demo.case import DemoError
-from training.forge import WHOLE, Forge, reconstruct, visible
+from training.forge import WHOLE, Forge, reconstruct
 from training.sampling import make_site
 
 Array = npt.NDArray[np.float32]
@@ -91,7 +91,7 @@ def _edited(values: Array, family: str, rng: np.random.Generator) -> Array:
         inner = (centre[0] - area[0].start, centre[1] - area[1].start)
         site = make_site(values[area], donor[area], inner, _PIXELS_OF_RADIUS * min(values.shape), rng)
         forged = forge.apply(family, site, rng)
-        if visible(site, forged):
+        if forged.visible:
             result = values.copy()
             result[area] = forged.image
             return result

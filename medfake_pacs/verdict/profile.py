@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from medfake_pacs.conformal import Prediction, predict
 from medfake_pacs.entities import ModelIdentity, VerdictLabel
+from medfake_pacs.prevalence import logistic
 
 # How the reason begins of an image whose kind the model's card has no thresholds for.
 NOT_CALIBRATED = "not calibrated"
@@ -30,6 +31,12 @@ class Limits:
         return VerdictLabel.REAL if found is Prediction.REAL else VerdictLabel.INDETERMINATE
 
 
+def limits_for(limits: Mapping[tuple[bool, bool], Limits], *, lossy: bool, windows: int) -> Limits | None:
+    """Return which of some limits, by (lossy, several), hold where ``windows`` are pooled; None if none do."""
+    several = limits.get((lossy, True)) if windows > 1 else None
+    return several or limits.get((lossy, False))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """How one model's scores are to be read; from its card.
@@ -48,8 +55,7 @@ class Profile:
 
     def limits_of(self, *, lossy: bool, windows: int) -> Limits | None:
         """Return the limits for an image of a series of which ``windows`` are pooled; None if it isn't calibrated."""
-        several = self.limits.get((lossy, True)) if windows > 1 else None
-        return several or self.limits.get((lossy, False))
+        return limits_for(self.limits, lossy=lossy, windows=windows)
 
     @property
     def reads_alike(self) -> bool:
@@ -75,8 +81,7 @@ class Profile:
         """Return the calibrated probability of fake for a pooled logit."""
         if math.isinf(logit):
             return float(logit > 0)
-        z = self.slope * logit + self.intercept
-        return 1.0 / (1.0 + math.exp(-z)) if z >= 0 else math.exp(z) / (1.0 + math.exp(z))
+        return logistic(self.slope * logit + self.intercept)
 
     def uncalibrated(self, *, lossy: bool) -> str:
         """Say that there are no limits for such an image."""

@@ -97,6 +97,16 @@ def card_of(folder: Path) -> bytes:
         raise BundleError(f"{CARD_NAME} is missing") from error
 
 
+def readable_card(folder: Path) -> "Card | None":
+    """Return a bundle's card whatever its weights are; None where it can't be read."""
+    from medfake_pacs.classifier.card import parse_card
+
+    try:
+        return parse_card(card_of(folder))
+    except (BundleError, OSError):
+        return None
+
+
 def folder_name(folder: Path, version: str) -> str:
     """Return what a bundle's folder is called: its version and the digest of its card, which names its weights'."""
     return f"{version}-{hashlib.sha256((folder / CARD_NAME).read_bytes()).hexdigest()[:16]}"
@@ -164,13 +174,8 @@ def active_bundle(settings: Settings, name: str) -> "Bundle | None":
 
 def active_card(settings: Settings, name: str) -> "Card | None":
     """Return the card of the bundle in force, also where its weights are damaged; None where it can't be read."""
-    from medfake_pacs.classifier.card import parse_card
-
     folder = bundle_directories(settings).get(name)
-    try:
-        return parse_card(card_of(folder)) if folder else None
-    except (BundleError, OSError):
-        return None
+    return readable_card(folder) if folder else None
 
 
 def installed_folders(settings: Settings, name: str) -> list[Path]:

@@ -5,7 +5,6 @@ that the worker never loads torch.
 """
 
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -76,16 +75,16 @@ def _score(classifier: "Classifier", frame: npt.NDArray[np.float32]) -> float:
 
 
 def _by_torch(bundle: "Bundle", frame: npt.NDArray[np.float32]) -> float:
+    from medfake_pacs.classifier.child import child_environment
+
     with tempfile.TemporaryDirectory(prefix="medfake-") as folder:
         path = Path(folder) / "frame.npy"
         np.save(path, frame)
         command = [sys.executable, "-m", __name__, str(bundle.directory), str(path)]
-        root = str(Path(__file__).parents[2])
-        python_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         try:
             done = subprocess.run(
                 command,
-                env={**os.environ, "PYTHONPATH": python_path},
+                env=child_environment(),
                 capture_output=True,
                 text=True,
                 timeout=_TIMEOUT_S,

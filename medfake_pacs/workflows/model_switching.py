@@ -134,11 +134,9 @@ def _point_at(
 def _identity(folder: Path) -> tuple[str, str, str]:
     """Return version and digests as a bundle's card has them; empty where it is damaged, maybe why it is left."""
     from medfake_pacs.classifier.bundle import calibration_digest, model_digest
-    from medfake_pacs.classifier.card import parse_card
 
-    try:
-        card = parse_card((folder / library.CARD_NAME).read_bytes())
-    except (BundleError, OSError):
+    card = library.readable_card(folder)
+    if card is None:
         return "", "", ""
     return card.version, model_digest(card), calibration_digest(card)
 

@@ -140,10 +140,7 @@ class ModelUpdates:
     def _advance(self, offer: Offer) -> None:
         if offer.state in ("offered", "trying", "waiting"):
             offer = self._try(offer)
-        if offer.state == "tried":
-            offer = self._judge(offer)
-        if offer.state == "ready":
-            offer = self._switch(offer)
+        offer = self._switch(self._judge(offer))
         if offer.state == "refused":
             self._refuse(offer)
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from medfake_pacs.config import Settings
 from medfake_pacs.config.bundles import CARD_NAME, POINTER_NAME, base_directories, read_pointer
-from medfake_pacs.errors import BundleError
-from medfake_pacs.workflows.model_library import RESERVED_NAMES
+from medfake_pacs.workflows.model_library import RESERVED_NAMES, readable_card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +34,13 @@ def kept_bundles(settings: Settings) -> Iterator[KeptBundle]:
 
 def _kept(folder: Path, model: Path | None) -> Iterator[KeptBundle]:
     from medfake_pacs.classifier.bundle import calibration_digest, model_digest
-    from medfake_pacs.classifier.card import parse_card
 
-    path = folder / CARD_NAME
+    card = readable_card(folder)
+    if card is None:
+        return
     try:
-        card, kept_at = parse_card(path.read_bytes()), path.stat().st_mtime
-    except (BundleError, OSError):
+        kept_at = (folder / CARD_NAME).stat().st_mtime
+    except OSError:
         return
     pointer = (read_pointer(model / POINTER_NAME) if model else None) or {}
     yield KeptBundle(

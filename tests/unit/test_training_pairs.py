@@ -9,15 +9,13 @@ import torch
 from medfake_pacs.pixels.preprocess import Preprocessing, preparer
 from tests.support import REPOSITORY
 from tests.unit.test_training_forge import picture
+from tests.unit.training_support import made_up_setting
 from training import sampling
 from training.configuration import Configuration, read_configuration, read_plan
-from training.datasets import Sample
 from training.degrade import degrade, jpeg2000
-from training.forge import Forge, reconstruct
 from training.loss import pair_loss, pooled
 from training.sampling import PairSampler, SamplingSettings, cells_of
 from training.setting import Setting
-from training.split import by_patient
 
 CONFIGS = REPOSITORY / "training" / "configs"
 FAMILIES = ("noise", "nodule", "upsample")
@@ -31,13 +29,7 @@ def configuration() -> Configuration:
 
 @pytest.fixture(scope="module")
 def setting(configuration: Configuration) -> Setting:
-    samples = [
-        Sample(image=picture(number, side=224), patient=f"p{number}", source="made up", name=f"{number}")
-        for number in range(10)
-    ]
-    split = by_patient(samples)
-    codec = reconstruct.fit([sample.image for sample in split.train], np.random.default_rng(0), count=300)
-    return Setting(configuration=configuration, split=split, forge=Forge(codec))
+    return made_up_setting(configuration)
 
 
 @pytest.mark.parametrize("name", ["lung-ct", "knee-xr", "chest-xr", "quick"])

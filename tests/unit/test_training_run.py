@@ -8,18 +8,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from tests.support import REPOSITORY, wait_for
-from tests.unit.test_training_forge import picture
+from tests.unit.training_support import made_up_setting
 from training.checkpoint import BEST, LAST, read
 from training.configuration import Plan, TrainingSettings, read_configuration
-from training.datasets import Sample
-from training.forge import Forge, reconstruct
 from training.setting import Setting
-from training.split import by_patient
 from training.train import Trainer
 
 CONFIG = REPOSITORY / "training" / "configs" / "lung-ct.toml"
@@ -30,7 +26,7 @@ SETTINGS = TrainingSettings(
 
 
 def setting_of(name: str, families: tuple[str, ...], held_out: tuple[str, ...]) -> Setting:
-    """Ten made-up slices; nothing is read from disk."""
+    """Made-up slices with these families."""
     configuration = replace(
         read_configuration(CONFIG),
         name=name,
@@ -39,13 +35,7 @@ def setting_of(name: str, families: tuple[str, ...], held_out: tuple[str, ...]) 
         held_out_families=held_out,
         pinned_to_test=(),
     )
-    samples = [
-        Sample(image=picture(number, side=224), patient=f"p{number}", source="made up", name=f"{number}")
-        for number in range(10)
-    ]
-    split = by_patient(samples)
-    codec = reconstruct.fit([sample.image for sample in split.train], np.random.default_rng(0), count=300)
-    return Setting(configuration=configuration, split=split, forge=Forge(codec))
+    return made_up_setting(configuration)
 
 
 def trainer(

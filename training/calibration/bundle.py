@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Protocol
 
 from medfake_pacs.classifier import load_bundle
-from training.calibration.fitting import ALPHA, CLEAN, Fitted, ScoredImage, fit
+from training.calibration.fitting import ALPHA, Fitted, ScoredImage, fit
 from training.evaluation.conditions import Condition, grid
+from training.evaluation.rows import CLEAN
 from training.export import read_card, write_card
 
 FORMAT = 2

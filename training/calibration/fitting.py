@@ -9,11 +9,10 @@ from medfake_pacs import conformal
 from medfake_pacs.classifier.calibration import LOSSLESS, LOSSY, Calibration, Kind, Reading, Side, Stratum
 from training.calibration.bounds import extrapolated_side, fake_side, one_of_each, real_side
 from training.calibration.temperature import fit_temperature
-from training.evaluation.rows import is_cleaned
+from training.evaluation.rows import CLEAN, is_cleaned
 from training.evaluation.series import best_run
 from training.provenance import CLEANED
 
-CLEAN = "clean"
 ALPHA, FAKE_ALPHA = 0.01, 0.10
 # A thin-slice chest CT has so many slices, and about as many windows.
 WINDOWS = 300

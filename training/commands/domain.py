@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 from medfake_pacs.classifier import load_bundle
@@ -14,18 +14,12 @@ from medfake_pacs.classifier.domain import DomainCheck
 from medfake_pacs.errors import MedfakeError
 from training import domain_figures as figures
 from training.configuration import read_configuration
-from training.datasets import CATALOGUE, load
 from training.domain import fit
 from training.setting import Setting, make_setting
-from training.strangers import Stranger, ct_phantoms, dicom_files, drawn, photographs
+from training.strangers import Stranger, all_kinds, other_sets
 
-_CONFORMANCE = "dicom_conformance"
-# The other data sets, by reader: kind, folder, whether their values are HU, and one image in how many.
-_OTHERS = {
-    "knee": ("knee radiograph", "xray_knee", False, 8),
-    "chest": ("chest radiograph", "xray_chest", False, 6),
-    "ct": ("chest CT slice", "ct", True, 4),
-}
+# One image in how many of the other data sets, by reader.
+_STEPS = {"knee": 8, "chest": 6, "ct": 4}
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -80,13 +74,10 @@ def _check(setting: Setting, bundle: Path | None) -> DomainCheck:
 
 
 def _strangers(setting: Setting, data: Path) -> Iterator[Stranger]:
-    yield from chain(drawn(), ct_phantoms(), photographs())
-    if (data / _CONFORMANCE).is_dir():
-        yield from dicom_files(data / _CONFORMANCE)
-    for reader, (kind, folder, hounsfield, step) in _OTHERS.items():
-        if reader != setting.configuration.reader and (data / folder).is_dir():
-            for record in islice(CATALOGUE[reader].find(data / folder).records, 0, None, step):
-                yield Stranger(kind=kind, name=record.name, image=load(record).image, hounsfield=hounsfield)
+    yield from all_kinds(data)
+    yield from other_sets(
+        data, setting.configuration.reader, lambda reader, records: islice(records, 0, None, _STEPS[reader])
+    )
     yield from figures.own_turned(setting)
 
 

@@ -14,7 +14,6 @@ from medfake_pacs.verdict import Profile
 from medfake_pacs.workflows.profiles import profile_of
 
 Array = npt.NDArray[np.float32]
-CELL_PX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +47,7 @@ class ClassifierDetector:
         self.card = bundle.card
         self.name = name or bundle.card.name
         self.profile: Profile = profile_of(bundle)
-        self.cell_px: int = getattr(bundle.card.network, "cell_px", CELL_PX)
+        self.cell_px: int = bundle.card.network.cell_px
         self.families: tuple[str, ...] = tuple(bundle.card.training.get("families", ()))
         self._classifier = _Mapping(bundle, preparer=preparer, device=device, cache_dir=cache_dir)
         self.engine = self._classifier.engine

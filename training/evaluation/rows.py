@@ -1,7 +1,7 @@
 """The table that every figure comes from: one row for each scored image, kept as JSON lines."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -91,8 +91,3 @@ def _row(text: str, number: int, path: Path) -> Row:
         return Row(**(empty | data))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: line {number}: {error}") from error
-
-
-def of_detector(rows: Iterable[Row], name: str) -> Iterator[Row]:
-    """The rows of one detector."""
-    return (row for row in rows if row.detector == name)

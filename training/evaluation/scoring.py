@@ -70,10 +70,9 @@ class Scorer:
         self._watch = watch
         self._samplers: dict[str, PairSampler] = {}
         configuration = setting.configuration
-        known = setting.forge.families
         wanted = (*configuration.families, *configuration.held_out_families)
-        self.families = tuple(family for family in wanted if family in known)
-        self.missing = tuple(family for family in wanted if family not in known)
+        self.families = setting.available(wanted)
+        self.missing = tuple(family for family in wanted if family not in self.families)
 
     def rows(self, part: str, *, seed: int, images: int = 0, skip: Sequence[str] = ()) -> list[Row]:
         """Samples of a part, clean and with one fake of each family, as they are.
@@ -120,17 +119,6 @@ class Scorer:
         samples = getattr(self._setting.split, part)
         chosen = self._chosen(part, seed, images, ())
         return self._scored((Job(sample=samples[number], image=samples[number].image) for number in chosen), 0, "clean")
-
-    def clean_series(self, patient: str) -> list[list[Row]]:
-        """A test patient's volumes as they are, slices in order, by the first detector."""
-        samples = self._setting.split.test
-        return [
-            _first_of(
-                self._scored((Job(sample=samples[number], image=samples[number].image) for number in numbers), 0, ""),
-                self._detectors[0].name,
-            )
-            for numbers in volumes(samples, [patient])
-        ]
 
     def series(self, *, run: int, draws: int, seed: int, most: int = 0) -> list[Row]:
         """Volumes of test patients: every slice clean, and the slices of ``draws`` edits of each family.
@@ -247,10 +235,6 @@ def volumes(samples: Sequence[Sample], patients: Sequence[str]) -> list[list[int
 
 def _real(sample: Sample) -> bool:
     return sample.label == "real"
-
-
-def _first_of(rows: Sequence[Row], name: str) -> list[Row]:
-    return [row for row in rows if row.detector == name]
 
 
 def _start(samples: Sequence[Sample], numbers: Sequence[int], run: int, rng: np.random.Generator) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from medfake_pacs.entities import VerdictLabel
-from medfake_pacs.verdict import Limits
+from medfake_pacs.verdict import Limits, limits_for
 from training.baselines.ranking import area
 from training.evaluation.intervals import wilson
 from training.evaluation.measures import tally
@@ -106,9 +106,9 @@ def _called_fake(scored: Sequence[Scored]) -> Plain:
 def verdict_of(slices: Sequence[Row], score: float, profile: Plain) -> str:
     """What the highest pooled logit of some slices inside the domain amounts to by a card's limits."""
     windows = len(slices) - min(profile["contiguous"], len(slices)) + 1
-    limits = {(entry["lossy"], entry["several"]): entry for entry in profile["limits"]}
-    lossy = slices[0].lossy
-    found = (limits.get((lossy, True)) if windows > 1 else None) or limits.get((lossy, False))
-    if found is None:
-        return VerdictLabel.INDETERMINATE.value
-    return Limits(real_to=found["real_to"], fake_from=found["fake_from"]).label(score).value
+    limits = {
+        (entry["lossy"], entry["several"]): Limits(real_to=entry["real_to"], fake_from=entry["fake_from"])
+        for entry in profile["limits"]
+    }
+    found = limits_for(limits, lossy=slices[0].lossy, windows=windows)
+    return found.label(score).value if found else VerdictLabel.INDETERMINATE.value

@@ -133,12 +133,6 @@ class Forge:
         raise ValueError(f"no family {family!r}: there are {', '.join(self.families)}")
 
 
-def visible(site: Site, forged: Forged) -> bool:
-    """Whether an edit is worth the name: 0.3 of the area that was meant, and 50 px, change visibly."""
-    del site
-    return forged.visible
-
-
 def _finished(site: Site, result: Array, family: str) -> Forged:
     """The result in the image's own kind of values, and the mask of what changed."""
     result = np.clip(result, *storage_range(site.image))
