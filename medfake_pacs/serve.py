@@ -1,6 +1,5 @@
 """The composition root: starts the node's processes, starts one that dies again, and stops them in order."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -18,7 +17,6 @@ from medfake_pacs.database import open_engine, upgrade
 _LONGEST_PAUSE_S = 30.0
 _STEADY_AFTER_S = 60.0
 _POLL_S = 0.2
-_PR_SET_PDEATHSIG = 1
 _log = logging.getLogger(__name__)
 
 
@@ -113,16 +111,6 @@ def _tend(child: _Child) -> None:
             _log.error("a process can't be started", extra={"child": child.name, "reason": error.strerror})
             child.start_at = now + _LONGEST_PAUSE_S
         child.started_at = now
-
-
-def die_with(supervisor: int) -> None:
-    """Have the kernel send this process SIGTERM when its supervisor dies, however it dies (prctl(2)).
-
-    ``supervisor`` is that process' id; if it is gone already, this process ends at once.
-    """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != supervisor:
-        sys.exit(1)
 
 
 def _end(children: list[_Child], limit_s: float) -> None:

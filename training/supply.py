@@ -1,12 +1,16 @@
 """Batches by their number: the same number gives the same batch, in whichever process and order it is made."""
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from medfake_pacs.lifeline import die_with
 from training.sampling import Batch, PairSampler
 
 _TRAINING, _VALIDATION = 0, 1
@@ -89,8 +93,16 @@ def batches(supply: Supply, first: int, *, workers: int) -> Iterator[Batch]:
         num_workers=workers,
         collate_fn=_unchanged,
         multiprocessing_context="fork" if workers else None,
+        worker_init_fn=partial(_work_for, os.getpid()) if workers else None,
     )
     return iter(loader)
+
+
+def _work_for(parent: int, worker: int) -> None:
+    # torch's own watch on the parent doesn't end a worker whose batch nobody takes any more.
+    del worker
+    if sys.platform == "linux":
+        die_with(parent)
 
 
 def _unchanged(batch: Batch) -> Batch:

@@ -9,13 +9,14 @@ from medfake_pacs.config import Problem, Settings, load_settings
 from medfake_pacs.config.bundles import bundle_directories
 from medfake_pacs.config.notes import notes
 from medfake_pacs.errors import BundleError, ConfigurationError
+from medfake_pacs.lifeline import die_with
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run the node, or one of its processes."""
     settings = settings_of(options)
     if options.supervisor:
-        supervision.die_with(options.supervisor)
+        die_with(options.supervisor)
     else:
         _refuse_bad_files(settings)
         supervision.prepare(settings)
