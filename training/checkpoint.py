@@ -17,7 +17,8 @@ LAST, BEST = "last.pt", "best.pt"
 class Progress:
     """Where a run is. The random numbers of a step follow from its number, so they need no state.
 
-    ``begun_with`` tells of the run whose weights this one began with: its steps, crops, seconds and device.
+    ``begun_with`` tells of the run whose weights this one began with: its steps, crops, seconds and device, and the
+    run that it began with in turn.
     """
 
     step: int = 0

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from training import domain
 from training.checkpoint import read
 from training.configuration import Configuration
-from training.identity import check_beginning, member
+from training.identity import check_beginning, learnt_by, member
 from training.setting import Setting
 from training.split import patients
 
@@ -29,7 +29,7 @@ def write_bundle(
     configuration = setting.configuration
     about = about or {}
     state = read(checkpoint)
-    check_beginning(state["facts"], {"members": {configuration.name: member(setting)}}, checkpoint)
+    check_beginning(state, {"members": {configuration.name: member(setting)}}, checkpoint)
     bounds, tensors = domain.fit(
         [sample.image for sample in setting.split.train],
         [sample.image for sample in setting.split.validation],
@@ -93,9 +93,8 @@ def learnt(configuration: Configuration, state: Mapping[str, Any]) -> dict[str, 
     member_facts = facts["members"].get(configuration.name)
     if member_facts is None:
         raise ValueError(f"the checkpoint is of {', '.join(sorted(facts['members']))}, not of {configuration.name}")
-    families = {family for each in facts["members"].values() for family in each["families"]}
     return {
-        "families": sorted(families | set(state["progress"]["begun_with"].get("families", ()))),
+        "families": sorted(learnt_by(state)),
         "held_out_families": member_facts["held_out_families"],
         "split_sha256": member_facts["split_sha256"],
         "forge_sha256": facts["forge_sha256"],

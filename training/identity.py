@@ -76,16 +76,24 @@ def check_same(then: Facts, now: Facts, where: Path) -> None:
         )
 
 
-def check_beginning(then: Facts, now: Facts, where: Path) -> None:
+def learnt_by(state: Mapping[str, Any]) -> frozenset[str]:
+    """The families that a checkpoint has learnt, in its own run and in those that its weights come from."""
+    own = {family for each in state["facts"].get("members", {}).values() for family in each["families"]}
+    return frozenset(own | set(state["progress"]["begun_with"].get("families", ())))
+
+
+def check_beginning(state: Mapping[str, Any], now: Facts, where: Path) -> None:
     """Refuses weights that have learnt what must not be known: held-out families, patients of another part.
+
+    ``state`` is a checkpoint's content.
 
     Raises: ValueError naming them.
     """
-    learnt = {family for each in then.get("members", {}).values() for family in each["families"]}
+    learnt = learnt_by(state)
     for name, each in now["members"].items():
         both = learnt & set(each["held_out_families"])
         if both:
             raise ValueError(f"{where} has learnt {', '.join(sorted(both))}, which {name} holds out")
-        before = then.get("members", {}).get(name)
+        before = state["facts"].get("members", {}).get(name)
         if before is not None and before["split_sha256"] != each["split_sha256"]:
             raise ValueError(f"{where} was trained on other patients of {name}: another seed, or other data")

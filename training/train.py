@@ -17,7 +17,7 @@ from training.baselines.ranking import area
 from training.checkpoint import BEST, LAST, Progress, read, restore, save
 from training.configuration import Plan
 from training.depthwise import replace_depthwise
-from training.identity import check_beginning, check_same, facts_of
+from training.identity import check_beginning, check_same, facts_of, learnt_by
 from training.loss import pair_loss, pooled
 from training.sampling import Batch
 from training.setting import Setting
@@ -103,11 +103,10 @@ class Trainer:
     def _begin_with(self, network: nn.Module, initial: Path) -> dict[str, Any]:
         """Takes another run's averaged weights; what is to be remembered of it."""
         state = read(initial)
-        check_beginning(state["facts"], self._facts, initial)
+        check_beginning(state, self._facts, initial)
         network.load_state_dict(state["average"])
-        learnt = {family for member in state["facts"]["members"].values() for family in member["families"]}
-        about = {name: state["progress"][name] for name in ("step", "images", "elapsed_s", "device")}
-        return about | {"families": sorted(learnt), "members": sorted(state["facts"]["members"])}
+        about = {name: state["progress"][name] for name in ("step", "images", "elapsed_s", "device", "begun_with")}
+        return about | {"families": sorted(learnt_by(state)), "members": sorted(state["facts"]["members"])}
 
     @staticmethod
     def _source(setting: Setting, part: str) -> Source:

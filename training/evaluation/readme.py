@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.effort import before_sum
 from training.evaluation.figures import line
 from training.evaluation.page import in_short, interval
 from training.export import read_card
@@ -39,6 +40,7 @@ def _of_card(card: dict[str, Any]) -> dict[str, Any]:
         "description": card["description"],
         "contiguous_k": card["pooling"]["contiguous_k"],
         "minutes": round(training["wall_clock_s"] / 60),
+        "minutes_before": round(before_sum(training.get("begun_with", {}), "elapsed_s") / 60),
         "steps": training["steps"],
         "device": training.get("device", "cpu"),
         "train_images": split["train"]["images"],
