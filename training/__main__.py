@@ -14,6 +14,7 @@ _COMMANDS = (
     "train",
     "export",
     "evaluate",
+    "engines",
     "calibrate",
     "reference",
     "domain",

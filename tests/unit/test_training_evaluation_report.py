@@ -160,6 +160,8 @@ def test_a_baseline_that_wins_is_named_where_it_wins() -> None:
         ],
         plain="plain",
     )
+    assert found["baselines"]["effort"] == ["plain learnt from 9 whole images in 4 minutes."]
+    assert "plain learnt from 9 whole images" in page(found)
     assert swapped["baselines"]["sentences"] == ["plain is nowhere better than the model."]
     assert bar(swapped, "AUC on families never trained on, above")["met"]
 

@@ -144,6 +144,16 @@ def test_weights_that_know_what_is_held_out_are_refused(whole: Path, tmp_path: P
         trainer(tmp_path, families=("noise", "upsample"), held_out=("nodule", "poisson"), initial=whole / LAST)
 
 
+def test_what_was_learnt_before_the_last_run_is_known_too(whole: Path, tmp_path: Path) -> None:
+    short = replace(SETTINGS, steps=1)
+    progress = trainer(tmp_path / "second", short, families=("noise",), initial=whole / LAST).run()
+    third = trainer(tmp_path / "third", short, families=("noise",), initial=tmp_path / "second" / LAST).run()
+    assert third.begun_with["begun_with"] == progress.begun_with
+    assert third.begun_with["families"] == sorted(FAMILIES)
+    with pytest.raises(ValueError, match="nodule, which member0 holds out"):
+        trainer(tmp_path / "fourth", families=("noise",), held_out=("nodule",), initial=tmp_path / "second" / LAST)
+
+
 def test_data_workers_give_the_same_batches(whole: Path, tmp_path: Path) -> None:
     """In a process of its own: workers are forked, and a process that runs tests has threads of other libraries."""
     script = "import sys; from tests.unit.test_training_run import with_workers; with_workers(sys.argv[1])"
@@ -153,6 +163,26 @@ def test_data_workers_give_the_same_batches(whole: Path, tmp_path: Path) -> None
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def with_workers(output: str) -> None:
-    """A run of four steps whose batches another process makes."""
-    trainer(Path(output) / "one", replace(SETTINGS, steps=4, data_workers=1)).run()
+def with_workers(output: str, steps: int = 4) -> None:
+    """A run whose batches another process makes."""
+    trainer(Path(output) / "one", replace(SETTINGS, steps=steps, data_workers=1)).run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_data_workers_end_with_their_run(tmp_path: Path, number: signal.Signals) -> None:
+    """Also one that is handing over a batch: nobody takes it any more."""
+    script = "import sys; from tests.unit.test_training_run import with_workers; with_workers(sys.argv[1], 9999)"
+    checkpoint = tmp_path / "one" / LAST
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY) as run:
+        try:
+            wait_for(checkpoint.exists, 120, "the first checkpoint")
+            workers = [Path(f"/proc/{one}") for one in children(run.pid)]
+            assert workers
+        finally:
+            run.send_signal(number)
+    wait_for(lambda: not any(worker.exists() for worker in workers), 30, "the end of the data workers")
+
+
+def children(pid: int) -> list[str]:
+    """The ids of the processes that a process started."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

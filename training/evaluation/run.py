@@ -18,7 +18,7 @@ from training.baselines import (
     train_plain224,
 )
 from training.datasets import Sample
-from training.evaluation import outside
+from training.evaluation import effort, outside
 from training.evaluation.bars import PLAIN
 from training.evaluation.conditions import Condition, grid, honest
 from training.evaluation.detectors import ClassifierDetector
@@ -83,8 +83,12 @@ def evaluate(
     training with its history.json. ``brought`` are data sets with fakes of their own, by name; what belongs to
     patients of the training or validation part, by name or by a nearly equal image, is left out. ``kept``: a folder
     of baselines, made there where they are missing (default: in ``output``).
+
+    Raises: ValueError where a bundle of this configuration learnt from another split.
     """
     began = time.monotonic()
+    for bundle in bundles:
+        _check_split(bundle, setting)
     output.mkdir(parents=True, exist_ok=True)
     others = baselines_of(setting, kept or output / "baselines", extent) if extent.baselines else []
     sets = unseen(setting, brought or {})
@@ -106,6 +110,16 @@ def evaluate(
     write_rows(rows, output / ROWS)
     (output / CONTEXT).write_text(json.dumps(plain(context), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return write_report(rows, context, output)
+
+
+def _check_split(detector: ClassifierDetector, setting: Setting) -> None:
+    """Refuses to call patients unseen that a bundle may have been trained on."""
+    then = detector.card.training.get("split_sha256")
+    if detector.card.name == setting.configuration.name and then and then != setting.split_sha256:
+        raise ValueError(
+            f"{detector.name} {detector.card.version} was trained on another split of {detector.card.name} (other "
+            "data, seed or near-duplicates): test patients of this one may be among those that it learnt from"
+        )
 
 
 def from_rows(source: Path, output: Path) -> Plain:
@@ -201,6 +215,7 @@ def _bundle(detector: ClassifierDetector) -> Plain:
         "version": detector.card.version,
         "model_sha256": detector.bundle.model_sha256,
         "families": list(detector.families),
+        "effort": effort.of_bundle(detector.card.training),
         "cell_px": detector.cell_px,
         "profile": {
             "contiguous": profile.contiguous,
@@ -219,7 +234,8 @@ def _finite(logit: float) -> float:
 
 
 def _baseline(kind: str, detector: Detector) -> Plain:
-    return {"name": detector.name, "kind": kind, "families": []}
+    about = getattr(detector, "about", None)
+    return {"name": detector.name, "kind": kind, "families": [], "effort": effort.of_plain(about) if about else ""}
 
 
 def _evaluated(setting: Setting, main: ClassifierDetector, extent: Extent, command: str) -> Plain:

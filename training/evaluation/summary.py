@@ -156,7 +156,9 @@ def baselines(rows: Sequence[Row], detectors: Sequence[Plain], groups: Mapping[s
         for item in detectors[1:]
         if item["kind"] != "bundle"
     }
-    return comparisons.baselines(main, others, {item["name"]: item["kind"] for item in detectors})
+    found = comparisons.baselines(main, others, {item["name"]: item["kind"] for item in detectors})
+    learnt = [(item["name"], item.get("effort")) for item in detectors if item.get("effort")]
+    return found | {"effort": [f"{name} learnt from {what}." for name, what in learnt]}
 
 
 def _with_families(groups: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
