@@ -203,7 +203,7 @@ def test_an_archive_without_images_is_refused(client: httpx.Client) -> None:
 
 
 def test_a_model_that_is_not_installed_is_refused(client: httpx.Client, tmp_path: Path) -> None:
-    answer = upload(client, [("a.dcm", ct(tmp_path))], model="chest-xr")
+    answer = upload(client, [("a.dcm", ct(tmp_path))], model="hip-xr")
     assert answer.status_code == 422
     assert "Choose a model that is installed" in answer.text
 

@@ -26,7 +26,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     reference.add_common(command)
     command.add_argument("--bundle", type=Path, help="default: runs/NAME/bundle")
     command.add_argument("--images", type=int, default=200, help="images, half of them fakes (default: 200)")
-    command.add_argument("--limit", type=float, default=0.01, help="probabilities may differ by so much (default: 0.01)")
+    command.add_argument(
+        "--limit", type=float, default=0.01, help="probabilities may differ by so much (default: 0.01)"
+    )
     command.set_defaults(run=run)
 
 
