@@ -16,6 +16,10 @@ BACKBONE = "test_efficientnet"
 FAMILIES = 'families = ["upsample", "reconstruct", "pix2pix", "vae"]'
 
 
+# One process runs the chain; two would each run it for tests of their own.
+pytestmark = pytest.mark.xdist_group("chain")
+
+
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the chain wrote."""

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     images = _images(reference.setting_of(configuration, options), options.images)
     readings = {}
     for device in ("torch-cpu", "cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-        detector = open_detector(bundle, cache_dir=bundle.parent / "cache", device=device)
+        detector = open_detector(bundle, cache_dir=Path("runs") / configuration.name / "cache", device=device)
         readings[detector.engine] = detector.read(images)
     print(f"{bundle}: {len(images)} images, half of them fakes")
     worst = max((_compared(*pair, readings) for pair in combinations(readings, 2)), default=0.0)
