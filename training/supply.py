@@ -93,7 +93,7 @@ def batches(supply: Supply, first: int, *, workers: int) -> Iterator[Batch]:
         num_workers=workers,
         collate_fn=_unchanged,
         multiprocessing_context="fork" if workers else None,
-        worker_init_fn=partial(_work_for, os.getpid()) if workers else None,
+        worker_init_fn=partial(_work_for, os.getpid()),
     )
     return iter(loader)
 

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 from training.commands import reference
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from training.evaluation.detectors import Reading
-    from training.setting import Setting
-
-_SEED = 202
+    from training.evaluation.rows import Row
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,7 +19,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     reference.add_common(command)
     command.add_argument("--bundle", type=Path, help="default: runs/NAME/bundle")
-    command.add_argument("--images", type=int, default=200, help="images, half of them fakes (default: 200)")
+    command.add_argument("--images", type=int, default=200, help="images, about half of them fakes (default: 200)")
     command.add_argument(
         "--limit", type=float, default=0.01, help="probabilities may differ by so much (default: 0.01)"
     )
@@ -37,39 +31,32 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from training.configuration import read_configuration
+    from training.evaluation.conditions import Condition
     from training.evaluation.detectors import open_detector
+    from training.evaluation.run import TEST_SEED
+    from training.evaluation.scoring import Scorer
 
     configuration = read_configuration(options.config)
-    bundle = options.bundle or Path("runs") / configuration.name / "bundle"
-    images = _images(reference.setting_of(configuration, options), options.images)
-    readings = {}
+    folder = Path("runs") / configuration.name
+    bundle = options.bundle or folder / "bundle"
+    detectors = []
     for device in ("torch-cpu", "cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-        detector = open_detector(bundle, cache_dir=Path("runs") / configuration.name / "cache", device=device)
-        readings[detector.engine] = detector.read(images)
-    print(f"{bundle}: {len(images)} images, half of them fakes")
-    worst = max((_compared(*pair, readings) for pair in combinations(readings, 2)), default=0.0)
+        detectors.append(open_detector(bundle, cache_dir=folder / "cache", device=device))
+        detectors[-1].name = detectors[-1].engine
+    scorer = Scorer(reference.setting_of(configuration, options), detectors)
+    untouched = Condition(name="as they are", kind="none", change=lambda image, _: image)
+    rows = scorer.grid("test", [untouched], seed=TEST_SEED, images=options.images // 2)
+    by_engine = {one.name: [row for row in rows if row.detector == one.name] for one in detectors}
+    print(f"{bundle}: {len(rows) // len(by_engine)} images, clean ones and fakes of them")
+    worst = max((_compared(*pair, by_engine) for pair in combinations(by_engine, 2)), default=0.0)
     return int(worst > options.limit)
 
 
-def _images(setting: "Setting", count: int) -> "list[npt.NDArray[np.float32]]":
-    """Test images drawn by the seed, and as many fakes made of them, the families in turn."""
-    import numpy as np
-
-    configuration, samples, sampler = setting.configuration, setting.split.test, setting.sampler("test")
-    families = setting.available((*configuration.families, *configuration.held_out_families))
-    rng = np.random.default_rng(_SEED)
-    order = rng.permutation(len(samples))[: count // 2]
-    images = [samples[number].image for number in order]
-    for turn, number in enumerate(order):
-        images.append(sampler.forge_image(int(number), families[turn % len(families)], rng).image)
-    return images
-
-
-def _compared(one: str, other: str, readings: "dict[str, Sequence[Reading]]") -> float:
+def _compared(one: str, other: str, rows: "dict[str, Sequence[Row]]") -> float:
     """Prints how far two engines are apart; returns the greatest difference of probabilities."""
     pairs = [
         (mine, theirs)
-        for mine, theirs in zip(readings[one], readings[other], strict=True)
+        for mine, theirs in zip(rows[one], rows[other], strict=True)
         if mine.probability is not None and theirs.probability is not None
     ]
     apart = sorted(abs(mine.probability - theirs.probability) for mine, theirs in pairs)  # type: ignore[operator]

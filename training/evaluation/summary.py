@@ -157,8 +157,8 @@ def baselines(rows: Sequence[Row], detectors: Sequence[Plain], groups: Mapping[s
         if item["kind"] != "bundle"
     }
     found = comparisons.baselines(main, others, {item["name"]: item["kind"] for item in detectors})
-    learnt = [(item["name"], item.get("effort")) for item in detectors if item.get("effort")]
-    return found | {"effort": [f"{name} learnt from {what}." for name, what in learnt]}
+    effort = [f"{item['name']} learnt from {item['effort']}." for item in detectors if item.get("effort")]
+    return found | {"effort": effort}
 
 
 def _with_families(groups: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
